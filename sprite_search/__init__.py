@@ -1,0 +1,3 @@
+"""Hyperparameter search for sprite-based image models."""
+
+__version__ = "0.1.0"
