@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
 
@@ -15,7 +15,7 @@ def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known)}"
 
 
-class Family(Mapping[str, type]):
+class Family(Mapping[str, Any]):
     """The members of one kind of part, e.g. the decision modules, by the name users write.
 
     Iteration follows the order of definition, so that help texts and tests are stable.
@@ -23,7 +23,7 @@ class Family(Mapping[str, type]):
 
     def __init__(self, title: str):
         self.title = title
-        self._members: dict[str, type] = {}
+        self._members: dict[str, Any] = {}
 
     def add(self, name: str) -> Callable[[T], T]:
         """Class decorator that files the class under `name`; a name is given once."""
@@ -36,7 +36,7 @@ class Family(Mapping[str, type]):
 
         return register
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> Any:
         try:
             return self._members[name]
         except KeyError:

@@ -18,7 +18,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from .families import Family, suggestion
 
@@ -112,7 +112,7 @@ class Setting:
         if wanted is int and isinstance(value, float) and value.is_integer():
             return int(value)
         if type(value) is wanted:
-            return value  # type: ignore[no-any-return]
+            return wanted(value)
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]
         raise SettingError(self.name, f"is {value!r}; it must be {kind}")
 
@@ -238,7 +238,7 @@ def _make(
         type=types.pop(),
         help=meta["help"],
         source=meta["source"],
-        defaults={n: f.default for n, f in variants},
+        defaults={n: cast(Scalar, f.default) for n, f in variants},
         choices=tuple(choices) if choices is not None else None,
         low=meta["low"],
         high=meta["high"],
@@ -320,7 +320,7 @@ class TrialConfig:
             if section.family is not None:
                 part = section.family[str(values[f"{section.name}.{section.selector}"])]
                 parts[section.name] = part
-                config = part.Config  # type: ignore[attr-defined]
+                config = part.Config
             assert config is not None
             own = {f.name: values[n] for f in dataclasses.fields(config) if (n := f"{section.name}.{f.name}") in values}
             try:
