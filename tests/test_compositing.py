@@ -127,10 +127,12 @@ def test_layers_that_do_not_overlap_are_searched_exactly():
     masks[:, 1, :, :, :, :3] = 0
     best = min(
         itertools.product(range(4), repeat=2),
-        key=lambda ks: (image[0] - compose_choice(torch.tensor([ks] * 3), colours, masks, occlusion, background)[0])
-        .square()
-        .sum()
-        .item(),
+        key=lambda ks: (
+            (image[0] - compose_choice(torch.tensor([ks] * 3), colours, masks, occlusion, background)[0])
+            .square()
+            .sum()
+            .item()
+        ),
     )
     free = torch.zeros(4, dtype=torch.float64)
     assert tuple(greedy(image, colours, masks, occlusion, background, free, passes=1)[0].tolist()) == best
