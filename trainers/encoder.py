@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .families import Family
 from .settings import setting
@@ -10,26 +14,93 @@ from .settings import setting
 ENCODERS = Family("encoder.kind")
 
 
-class _Encoder:
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose only state is its running mean and variance (fixed momentum)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+        self.num_batches_tracked = None  # a count that only a cumulative average would need
+
+
+class Encoder(nn.Module):
+    """Shared by encoders: a convolutional `body`, averaged to `pool` x `pool` and flattened to D features."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         pool: int = setting(2, "side of the average-pooled feature map; features are flattened", low=1, high=8)
 
+    def __init__(self, body: nn.Module, width: int, pool: int):
+        super().__init__()
+        self.body, self.pool = body, pool
+        self.features = width * pool * pool
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] -> (B, D)."""
+        return F.adaptive_avg_pool2d(self.body(images), self.pool).flatten(1)
+
 
 @ENCODERS.add("conv")
-class Conv(_Encoder):
-    """Three strided convolutions: a fraction of a ResNet's cost on small images."""
+class Conv(Encoder):
+    """Three convolutions, strided while the map is large: a fraction of a ResNet's cost on small images."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(_Encoder.Config):
+    class Config(Encoder.Config):
         width: int = setting(32, "channels of the first convolution; later ones have twice as many", low=4)
+
+    def __init__(self, config: Any, *, channels: int, size: tuple[int, int]):
+        layers: list[nn.Module] = []
+        side, before = min(size), channels
+        for width in (config.width, 2 * config.width, 2 * config.width):
+            stride = 2 if (side + 1) // 2 >= config.pool else 1
+            side = (side + stride - 1) // stride
+            layers += [nn.Conv2d(before, width, 3, stride, 1, bias=False), BatchNorm(width), nn.ReLU()]
+            before = width
+        super().__init__(nn.Sequential(*layers), before, config.pool)
+
+
+class _Block(nn.Module):
+    """Basic residual block; a change of shape is bridged by subsampling and zero channels (option A)."""
+
+    def __init__(self, before: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.norm1 = BatchNorm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = BatchNorm(width)
+        self.stride, self.pad = stride, (width - before) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
+        if self.stride > 1 or self.pad:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        return (x + y).relu()
+
+
+class _CifarResNet(Encoder):
+    blocks: int
+
+    def __init__(self, config: Any, *, channels: int, size: tuple[int, int]):
+        layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, 1, 1, bias=False), BatchNorm(16), nn.ReLU()]
+        before = 16
+        for width in (16, 32, 64):
+            for i in range(self.blocks):
+                layers.append(_Block(before, width, 2 if i == 0 and width > 16 else 1))
+                before = width
+        super().__init__(nn.Sequential(*layers), 64, config.pool)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
 
 
 @ENCODERS.add("resnet20")
-class ResNet20(_Encoder):
+class ResNet20(_CifarResNet):
     """CIFAR ResNet with 3 blocks a stage (He et al. 2016), the paper's encoder for clustering."""
+
+    blocks = 3
 
 
 @ENCODERS.add("resnet32")
-class ResNet32(_Encoder):
+class ResNet32(_CifarResNet):
     """CIFAR ResNet with 5 blocks a stage, the paper's encoder for Tetrominoes and Multi-dSprites."""
+
+    blocks = 5

@@ -1,13 +1,28 @@
-"""Sprites: K learned prototype images s_k = (c_k, α_k), from free pixels or from a small network."""
+"""Sprites: K learned prototype images s_k = (c_k, α_k), from free pixels or from a small network (§3.1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .families import Family
+from .kmeans import kmeans
 from .settings import MULTILAYER, setting
+from .transformations.colour import soft_clamp
 
 GENERATORS = Family("sprites.kind")
+
+
+class SpriteSet(NamedTuple):
+    """Colours (K, C, h, w) soft-clamped to [0, 1]; masks (K, 1, h, w), not clamped, or None; codes (K, Z) or None."""
+
+    colours: Tensor
+    masks: Tensor | None
+    codes: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +45,17 @@ class _SpriteSettings:
 
 
 @GENERATORS.add("pixels")
-class Pixels:
-    """Sprites are free pixels (DTI-Clustering, Monnier et al. 2020)."""
+class Pixels(nn.Module):
+    """Sprites are free pixels (DTI-Clustering, Monnier et al. 2020).
+
+    Args:
+        config: settings.
+        channels: colour channels C.
+        size: (h, w) of a sprite.
+        masks: whether sprites have masks.
+        samples: some training images, (n, C, H, W) in [0, 1], to start from.
+        generator: draws what the start needs.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(_SpriteSettings):
@@ -40,16 +64,151 @@ class Pixels:
         )
         constant: float = setting(0.9, "initial intensity", low=0, high=1, when={"sprites.init": "constant"})
 
+    #: parameters whose first axis is the sprite: what a reassignment copies
+    row_parameters: tuple[str, ...]
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        channels: int,
+        size: tuple[int, int],
+        masks: bool,
+        samples: Tensor,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        colours = initial_colours(config, channels, size, samples, generator)
+        self.colours = nn.Parameter(colours)
+        self.masks = nn.Parameter(gaussian(size, config.mask_std).repeat(config.count, 1, 1, 1)) if masks else None
+        self.row_parameters = ("colours", "masks") if masks else ("colours",)
+
+    def forward(self) -> SpriteSet:
+        return SpriteSet(soft_clamp(self.colours), self.masks, None)
+
+
+def initial_colours(
+    config: Any, channels: int, size: tuple[int, int], samples: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Colours (K, C, h, w) by ``sprites.init`` (the paper's Table 2 and §2.1 of its code)."""
+    count = config.count
+    if config.init == "constant":
+        return torch.full((count, channels, *size), config.constant)
+    if config.init == "random":
+        return torch.rand(count, channels, *size, generator=generator)
+    if config.init == "gaussian":
+        return gaussian(size, config.mask_std).repeat(count, channels, 1, 1)
+    resized = samples
+    if samples.shape[-2:] != size:
+        resized = F.interpolate(samples, size=size, mode="bilinear", align_corners=False)
+    if config.init == "kmeans":
+        return kmeans(resized.flatten(1), count, generator)[0].unflatten(1, resized.shape[1:])
+    if config.init == "mean":
+        picks = torch.randint(len(resized), (count, min(100, len(resized))), generator=generator)
+        return torch.stack([resized[pick].mean(0) for pick in picks])
+    picks = torch.randperm(len(resized), generator=generator)[:count]
+    return resized[picks.repeat(-(-count // len(picks)))[:count]].clone()
+
+
+def gaussian(size: tuple[int, int], std: float) -> Tensor:
+    """A centred bump of height 1 at its (possibly in-between) centre, (1, h, w); std as a share of the side."""
+    axes = [torch.exp(-((torch.arange(n) - (n - 1) / 2) / (std * n)).square() / 2) for n in size]
+    return (axes[0][:, None] * axes[1])[None]
+
+
+class Decoder(nn.Module):
+    """Codes (K, Z) -> images (K, c, h, w) in (0, 1): Linear, GroupNorm, ReLU, Linear, sigmoid (MarioNette).
+
+    With a `target` image in (0, 1) the output starts there, up to weights of standard deviation `std`.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        hidden: int,
+        channels: int,
+        size: tuple[int, int],
+        target: Tensor | None = None,
+        std: float = 0.0,
+    ):
+        super().__init__()
+        self.shape = (channels, *size)
+        self.body = nn.Sequential(nn.Linear(latent, hidden), nn.GroupNorm(8, hidden), nn.ReLU())
+        self.head = nn.Linear(hidden, channels * size[0] * size[1])
+        if target is not None:
+            with torch.no_grad():
+                self.head.weight.normal_(0, std)
+                self.head.bias.copy_(target.clamp(0.005, 0.995).logit().expand(self.shape).flatten())
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.head(self.body(codes)).sigmoid().unflatten(1, self.shape)
+
 
 @GENERATORS.add("mlp")
-class MLP:
-    """Sprites are decoded from learned codes z_k by a two-layer network (MarioNette; the paper's §3.1)."""
+class MLP(nn.Module):
+    """Sprites are decoded from learned codes z_k by a two-layer network (MarioNette; the paper's §3.1).
+
+    Arguments as for `Pixels`; colours and masks have decoders of their own and share the codes.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(_SpriteSettings):
         latent: int = setting(128, "length of a sprite's code", low=1)
-        hidden: int = setting(1024, "width of the hidden layer", low=8)
+        hidden: int = setting(1024, "width of the hidden layer, a multiple of 8", low=8)
         value: float = setting(0.9, "initial intensity of every sprite", low=0.01, high=0.99, when=MULTILAYER)
         head_std: float = setting(
             0.01, "std of the last layer's initial weights: how far sprites differ at the start", low=0, when=MULTILAYER
         )
+
+        def __post_init__(self) -> None:
+            if self.hidden % 8:
+                raise ValueError(f"hidden is {self.hidden}; its group normalisation needs a multiple of 8")
+
+    row_parameters: tuple[str, ...] = ("codes",)
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        channels: int,
+        size: tuple[int, int],
+        masks: bool,
+        samples: Tensor,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.codes = nn.Parameter(torch.randn(config.count, config.latent, generator=generator))
+        target = torch.tensor(config.value) if masks else None
+        self.colour = Decoder(config.latent, config.hidden, channels, size, target, config.head_std)
+        self.mask = None
+        if masks:
+            bump = gaussian(size, config.mask_std)
+            self.mask = Decoder(config.latent, config.hidden, 1, size, bump, config.head_std)
+
+    def forward(self) -> SpriteSet:
+        masks = self.mask(self.codes) if self.mask is not None else None
+        return SpriteSet(self.colour(self.codes), masks, self.codes)
+
+
+class Background(nn.Module):
+    """One opaque background, free pixels or decoded like the sprites; starts at the samples' median.
+
+    The median over all images and pixels of a collection of scenes is the ground's own colour; starting
+    there keeps a layer from being spent on the background.
+    """
+
+    def __init__(self, config: Any, *, channels: int, size: tuple[int, int], decoded: bool, samples: Tensor):
+        super().__init__()
+        start = samples.movedim(1, 0).flatten(1).median(1).values[:, None, None]
+        self.code = self.pixels = self.decoder = None
+        if decoded:
+            self.code = nn.Parameter(torch.randn(1, config.latent))
+            self.decoder = Decoder(config.latent, config.hidden, channels, size, start, 1e-4)
+        else:
+            self.pixels = nn.Parameter(start.expand(channels, *size).clone())
+
+    def forward(self) -> Tensor:
+        """(1, C, H, W) in [0, 1]."""
+        if self.decoder is not None:
+            return self.decoder(self.code)
+        return soft_clamp(self.pixels)[None]  # type: ignore[arg-type]

@@ -1,37 +1,27 @@
-"""Transformations T(β) of sprites, their sequences and curricula."""
+"""Transformations T(β) of sprites, their sequences and curricula (§3.2 of the paper).
 
-from __future__ import annotations
+To add one, write a class as in `affine` or `colour`, add it to `TRANSFORMATIONS` and import its module here.
+"""
 
-from dataclasses import dataclass
+from . import affine, colour, tps  # noqa: F401  (fills the family)
+from .colour import soft_clamp
+from .curriculum import STRATEGIES, TransformationsConfig, active, milestones, parse, settled
+from .family import TRANSFORMATIONS, ColourTransformation, SpatialTransformation, Transformation
+from .heads import Heads
+from .sequence import Sequence
 
-from ..families import Family
-from ..settings import MULTILAYER, setting
-
-TRANSFORMATIONS = Family("transformation")
-
-STRATEGIES = ("all", "id+rest", "id+g1+g2", "one-by-one")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformationsConfig:
-    sprite: str = setting("identity_affine", "sequence for each sprite, names joined by _", source="Table 12")
-    layer: str = setting("color_position", "sequence for each layer, shared by its sprites", when=MULTILAYER)
-    background: str = setting("color", "sequence for the background", when={"model.background": True})
-    shared: bool = setting(False, "one sequence for all sprites instead of one each", source="Table 4")
-    strategy: str = setting(
-        "one-by-one", "curriculum: how the sequence's parts join", choices=STRATEGIES, source="Table 3"
-    )
-    first: float = setting(
-        0.125,
-        "share of the training after which the first part joins",
-        low=0,
-        high=1,
-        when={"transformations.strategy": ("id+rest", "id+g1+g2", "one-by-one")},
-    )
-    last: float = setting(
-        0.5,
-        "share of the training after which the last part joins",
-        low=0,
-        high=1,
-        when={"transformations.strategy": ("id+g1+g2", "one-by-one")},
-    )
+__all__ = [
+    "STRATEGIES",
+    "TRANSFORMATIONS",
+    "ColourTransformation",
+    "Heads",
+    "Sequence",
+    "SpatialTransformation",
+    "Transformation",
+    "TransformationsConfig",
+    "active",
+    "milestones",
+    "parse",
+    "settled",
+    "soft_clamp",
+]

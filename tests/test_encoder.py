@@ -1,0 +1,49 @@
+"""Properties of every encoder."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from trainers.encoder import ENCODERS
+from trainers.settings import TrialConfig
+
+
+def make(kind, *, size=(28, 28), channels=3, pool=2):
+    config = TrialConfig.from_flat({"encoder.kind": kind, "encoder.pool": pool})
+    return ENCODERS[kind](config.encoder, channels=channels, size=size)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (35, 40)])
+@pytest.mark.parametrize("pool", [1, 4])
+def test_features_have_the_promised_length_at_any_size(kind, size, pool):
+    encoder = make(kind, size=size, pool=pool, channels=1)
+    assert encoder(torch.rand(3, 1, *size)).shape == (3, encoder.features)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_members_of_a_stack_equal_separate_encoders_running_statistics_included(kind):
+    encoders = [make(kind, size=(12, 12)) for _ in range(2)]
+    parameters, buffers = torch.func.stack_module_state(encoders)
+    images = torch.rand(2, 4, 3, 12, 12)
+
+    def call(p, b, x):
+        return torch.func.functional_call(encoders[0], (p, b), (x,))
+
+    together = torch.vmap(call)(parameters, buffers, images)
+    for i, encoder in enumerate(encoders):
+        assert_close(together[i], encoder(images[i]), atol=1e-4, rtol=1e-4)
+        for name, own in encoder.named_buffers():
+            assert_close(buffers[name][i], own)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_parameter_gets_a_gradient(kind):
+    encoder = make(kind)
+    encoder(torch.rand(2, 3, 28, 28)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+
+
+def test_resnets_have_the_published_depth():
+    depth = {k: sum(isinstance(m, torch.nn.Conv2d) for m in make(k).modules()) for k in ("resnet20", "resnet32")}
+    assert depth == {"resnet20": 19, "resnet32": 31}  # the last layer of the name is the classifier, absent here

@@ -1,0 +1,133 @@
+"""Metrics against labels, by their definitions (§4 of the paper; nothing here is seen by the search).
+
+All take integer arrays (numpy or torch on the CPU). Predicted clusters and true classes are matched one
+to one by the assignment of largest overlap (Hungarian), over a table that need not be square.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+Table = NDArray[np.int64]
+
+
+def contingency(true: ArrayLike, predicted: ArrayLike) -> Table:
+    """Counts of (class, cluster) pairs, (classes, clusters); labels are 0, 1, …
+
+    Raises:
+        ValueError: for labels of different lengths, none at all, or negative ones.
+    """
+    t, p = np.asarray(true).ravel(), np.asarray(predicted).ravel()
+    if len(t) != len(p):
+        raise ValueError(f"{len(t)} true labels but {len(p)} predictions; give one prediction per label")
+    if not len(t):
+        raise ValueError("no labels to compare; give at least one")
+    if t.min() < 0 or p.min() < 0:
+        raise ValueError("labels must be 0 or above; leave out what has none")
+    shape = (int(t.max()) + 1, int(p.max()) + 1)
+    return np.bincount(t.astype(np.int64) * shape[1] + p, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def matched(table: Table) -> Table:
+    """The table made square (zero rows or columns added), its columns permuted so that the diagonal is largest."""
+    side = max(table.shape)
+    square = np.zeros((side, side), dtype=np.int64)
+    square[: table.shape[0], : table.shape[1]] = table
+    return square[:, linear_sum_assignment(-square)[1]]
+
+
+def clustering_accuracy(true: ArrayLike, predicted: ArrayLike) -> float:
+    """ACC: share of images whose cluster is the one matched to their class; 1 is perfect."""
+    table = contingency(true, predicted)
+    return float(np.trace(matched(table)) / table.sum())
+
+
+def many_to_one_accuracy(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Share of images in the majority class of their cluster (purity); rises with the number of clusters by itself."""
+    table = contingency(true, predicted)
+    return float(table.max(0).sum() / table.sum())
+
+
+def nmi(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Normalised mutual information, arithmetic mean; two constant labellings agree fully (1)."""
+    joint = contingency(true, predicted) / np.asarray(true).size
+    rows, columns = joint.sum(1), joint.sum(0)
+    nonzero = joint > 0
+    information = float((joint[nonzero] * np.log(joint[nonzero] / np.outer(rows, columns)[nonzero])).sum())
+    entropies = _entropy(rows) + _entropy(columns)
+    return 1.0 if entropies == 0 else max(0.0, 2 * information / entropies)
+
+
+def _entropy(p: NDArray[np.float64]) -> float:
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def mean_class_accuracy(table: Table) -> float:
+    """mAcc of a pixel table (true classes, predicted classes) of a whole data set, background included.
+
+    Classes are matched over all pixels at once; then the mean over true classes of the share of their
+    pixels that is right. Classes without pixels count 0.
+    """
+    square = matched(table)[: table.shape[0]]
+    return float(_ratio(np.diagonal(square), square.sum(1)).mean())
+
+
+def average_iou(table: Table) -> float:
+    """avg-mIoU of a pixel table: after matching, mean over true classes of intersection over union."""
+    square = matched(table)
+    classes = table.shape[0]
+    hits = np.diagonal(square)
+    return float(_ratio(hits, square.sum(1) + square.sum(0) - hits)[:classes].mean())
+
+
+def _ratio(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+
+
+def adjusted_rand(table: Table) -> float:
+    """Adjusted Rand index of one contingency table; 1 where there is nothing to tell apart."""
+    pairs, rows, columns = _pairs(table).sum(), _pairs(table.sum(1)).sum(), _pairs(table.sum(0)).sum()
+    total = _pairs(np.asarray(table.sum()))
+    expected = rows * columns / total if total else 0.0
+    most = (rows + columns) / 2
+    return 1.0 if most == expected else float((pairs - expected) / (most - expected))
+
+
+def _pairs(n: NDArray[np.int64]) -> NDArray[np.float64]:
+    n = n.astype(np.float64)
+    return n * (n - 1) / 2
+
+
+def ari_foreground(true: ArrayLike, predicted: ArrayLike) -> float:
+    """ARI-FG: mean over images of the adjusted Rand index on the pixels of true objects.
+
+    Args:
+        true: instance of each pixel, (N, H, W), 0 is background.
+        predicted: likewise; a pixel taken for background is one more segment here. The published
+            variant relabels those by the nearest layer first (`Decomposition.nearest_layer`).
+    """
+    scores = []
+    for t, p in zip(np.asarray(true), np.asarray(predicted), strict=True):
+        if (objects := t > 0).any():
+            scores.append(adjusted_rand(contingency(t[objects], p[objects])))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def instance_iou(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean over images of the mean over true segments (background included) of their matched IoU.
+
+    Segments are matched per image to the largest total IoU; a true segment that none is left for counts
+    0 (as in ClevrTex, Karazija et al. 2021).
+    """
+    scores = []
+    for t, p in zip(np.asarray(true), np.asarray(predicted), strict=True):
+        table = contingency(t, p)
+        table = table[table.sum(1) > 0]
+        union = table.sum(1)[:, None] + table.sum(0)[None] - table
+        iou = table / np.maximum(union, 1)
+        rows, columns = linear_sum_assignment(-iou)
+        scores.append(iou[rows, columns].sum() / len(table))
+    return float(np.mean(scores)) if scores else float("nan")

@@ -1,0 +1,126 @@
+"""Transformations that are one matrix: identity, affine and its special cases, projective."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .family import TRANSFORMATIONS, SpatialTransformation, Transformation, linear_grid, pixel_centres
+
+
+def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> Tensor:
+    """θ = [[a, b, c], [d, e, f]] from six tensors (N,), (N, 2, 3)."""
+    return torch.stack([torch.stack([a, b, c], -1), torch.stack([d, e, f], -1)], 1)
+
+
+@TRANSFORMATIONS.add("identity")
+class Identity(Transformation):
+    """Leaves sprites as they are: the first part of most sequences."""
+
+    group = "identity"
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 0
+
+
+@TRANSFORMATIONS.add("affine")
+class Affine(SpatialTransformation):
+    """θ = I + β, six parameters (DTI, Monnier et al. 2020)."""
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 6
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        return linear_grid(beta.unflatten(1, (2, 3)) + torch.eye(2, 3, device=beta.device, dtype=beta.dtype), size)
+
+
+@TRANSFORMATIONS.add("position")
+class Position(SpatialTransformation):
+    """Scale and place, θ = [(1 + e^s) I, t]; "scale+affine" of the paper.
+
+    As published, β = 0 shows the sprite at half the canvas's width and height, in its middle, and no
+    sprite can become larger than the canvas; its centre lands at -t / (1 + e^s).
+    """
+
+    starts_as_identity = False
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 3
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        s, x, y = beta.unbind(1)
+        scale, none = 1 + s.exp(), torch.zeros_like(s)
+        return linear_grid(_matrix(scale, none, x, none, scale, y), size)
+
+
+@TRANSFORMATIONS.add("translation")
+class Translation(SpatialTransformation):
+    """Place at half size, θ = [2 I, t] (DTI-Sprites on Tetrominoes)."""
+
+    starts_as_identity = False
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 2
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        x, y = beta.unbind(1)
+        two, none = torch.full_like(x, 2.0), torch.zeros_like(x)
+        return linear_grid(_matrix(two, none, x, none, two, y), size)
+
+
+@TRANSFORMATIONS.add("similarity")
+class Similarity(SpatialTransformation):
+    """Rotate, scale and move, θ = [[1+a, -b], [b, 1+a]] + t; "scale+rot." of the paper."""
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 4
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        a, b, x, y = beta.unbind(1)
+        return linear_grid(_matrix(1 + a, -b, x, b, 1 + a, y), size)
+
+
+@TRANSFORMATIONS.add("rotation")
+class Rotation(SpatialTransformation):
+    """θ = [[1, -b], [b, 1]]: rotates by atan b (and shrinks by the same measure, as published)."""
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 1
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        b = beta[:, 0]
+        one, none = torch.ones_like(b), torch.zeros_like(b)
+        return linear_grid(_matrix(one, -b, none, b, one, none), size)
+
+
+@TRANSFORMATIONS.add("projective")
+class Projective(SpatialTransformation):
+    """Homography I₃ + β followed by the perspective division.
+
+    Evaluated at pixel centres, so that β = 0 is exactly the identity (the published code zooms by W/(W-1)).
+    """
+
+    group = "g2"
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 9
+
+    @staticmethod
+    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+        centres = pixel_centres(size, beta.device, beta.dtype)
+        homography = beta.unflatten(1, (3, 3)) + torch.eye(3, device=beta.device, dtype=beta.dtype)
+        x, y, z = (centres @ homography.transpose(1, 2)).unbind(-1)
+        z = torch.where(z.abs() < 1e-6, 1e-6, z)  # a horizon through the image must not become NaN
+        return torch.stack([x / z, y / z], -1).unflatten(1, size)

@@ -1,0 +1,39 @@
+"""Transformations of colour: each channel is scaled, and shifted, on its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .family import TRANSFORMATIONS, ColourTransformation
+
+
+def soft_clamp(x: Tensor, slope: float = 0.01) -> Tensor:
+    """x in [0, 1]; outside, `slope` of the excess remains so that gradients do not vanish (DTI)."""
+    return x.clamp(0, 1) * (1 - slope) + x * slope
+
+
+@TRANSFORMATIONS.add("color")
+class Color(ColourTransformation):
+    """c' = softclamp((1 + w) c + b), per channel; β = (w, b) of each channel in turn."""
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 2 * channels
+
+    @staticmethod
+    def recolour(beta: Tensor, colours: Tensor) -> Tensor:
+        weight, bias = beta.unflatten(-1, (-1, 2))[..., None, None].unbind(-3)
+        return soft_clamp((1 + weight) * colours + bias)
+
+
+@TRANSFORMATIONS.add("linearcolor")
+class LinearColor(ColourTransformation):
+    """c' = softclamp((1 + w) c), per channel (DTI-Sprites on Tetrominoes)."""
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return channels
+
+    @staticmethod
+    def recolour(beta: Tensor, colours: Tensor) -> Tensor:
+        return soft_clamp((1 + beta[..., None, None]) * colours)
