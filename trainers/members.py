@@ -80,15 +80,15 @@ class Stack:
 
         Args:
             own: arguments (tensors, or dicts of tensors) with a first axis of members.
-            shared: further arguments, the same for all members.
+            shared: arguments before these, the same for all members.
             training: mode of the modules; in training mode running statistics in `buffers` move on.
             flags: further keyword arguments; host-side values.
         """
         if self.template.training != training:
             self.template.train(training)
 
-        def one(state: Mapping[str, Tensor], own: tuple[Any, ...]) -> Any:
-            return functional_call(self.template, state, (method, *own, *shared), flags)
+        def one(state: dict[str, Tensor], own: tuple[Any, ...]) -> Any:
+            return functional_call(self.template, state, (method, *shared, *own), flags)
 
         state = {**self.parameters, **self.buffers}
         if self.members == 1:  # views, so that running statistics are still written where they are kept

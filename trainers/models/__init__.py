@@ -1,0 +1,14 @@
+"""Models: how transformed sprites explain an image.
+
+A model is a pure function of images, noise and weights: it draws nothing, and what changes over the training
+(which transformations have joined, what is frozen) comes in as a `Phase` of plain Python values, so that a call
+batches over members and never waits for the device.
+
+Shapes: B images of C channels and H x W pixels; K sprites of h x w pixels, K' with the empty one, which is last;
+L layers.
+"""
+
+from . import clustering, multilayer  # noqa: F401  (fills the family)
+from .base import MODELS, Explanation, ImageShape, Outcome, Phase, SpriteModel
+
+__all__ = ["MODELS", "Explanation", "ImageShape", "Outcome", "Phase", "SpriteModel"]

@@ -1,0 +1,184 @@
+"""What all models share.
+
+A model is a pure function of images, noise and weights: it draws nothing, and what changes over the training
+(which transformations have joined, what is frozen) comes in as a `Phase` of plain Python values, so that a call
+batches over members and never waits for the device.
+
+Shapes: B images of C channels and H x W pixels; K sprites of h x w pixels, K' with the empty one, which is last;
+L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..criteria import REGULARISERS, composition_error
+from ..decisions import PredictsProbabilities
+from ..encoder import ENCODERS
+from ..families import Family
+from ..settings import TrialConfig
+from ..sprites import GENERATORS, SpriteSet
+from ..transformations import active, milestones, parse
+
+MODELS = Family("model.kind")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Where a training stands, for a model: plain values of the host."""
+
+    training: bool
+    joined: Mapping[str, tuple[bool, ...]]  # level -> which of its transformations have joined
+    frozen_colours: bool = False
+    frozen_sprites: bool = False
+
+
+class Outcome(NamedTuple):
+    """What one batch costs: `loss` () is minimised; `error` () is the mean squared error; `p` (B, L, K')."""
+
+    loss: Tensor
+    error: Tensor
+    p: Tensor
+
+
+class Explanation(NamedTuple):
+    """How images are explained in evaluation mode.
+
+    reconstruction (B, C, H, W); error (B,) its mean squared error; p (B, L, K'); choice (B, L), the index of
+    the likeliest sprite; colours (B, L, C, H, W) and masks (B, L, 1, H, W) of these sprites, transformed, masks
+    being one for opaque sprites; occlusion (B, L, L).
+    """
+
+    reconstruction: Tensor
+    error: Tensor
+    p: Tensor
+    choice: Tensor
+    colours: Tensor
+    masks: Tensor
+    occlusion: Tensor
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Channels, height and width of the images of a data set."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
+class SpriteModel(nn.Module):
+    """What all models share: encoder, sprites and their transformations, the decision, and the losses.
+
+    Args:
+        config: of the trial.
+        shape: of the images.
+        samples: some training images (n, C, H, W) in [0, 1] to start from.
+        generator: source of what the sprites draw at the start.
+    """
+
+    levels: tuple[str, ...] = ("sprite",)  # those with a transformation sequence
+    masked: ClassVar[bool] = False
+    pixel_weight: Tensor | None
+    layers: int = 1
+    empty: bool = False
+
+    def __init__(self, config: TrialConfig, shape: ImageShape, samples: Tensor, generator: torch.Generator):
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.count = int(config["sprites.count"])
+        self.names = {
+            level: parse(str(config[f"transformations.{level}"]), f"transformations.{level}") for level in self.levels
+        }
+        self.encoder = ENCODERS[str(config["encoder.kind"])](config.encoder, channels=shape.channels, size=shape.size)
+        self.sprites = GENERATORS[str(config["sprites.kind"])](
+            config.sprites,
+            channels=shape.channels,
+            size=self.sprite_size(),
+            masks=self.masked,
+            samples=samples,
+            generator=generator,
+        )
+        decision: Any = config.parts["decision"]
+        self.decision = None
+        if issubclass(decision, PredictsProbabilities):
+            latent = int(config.get("sprites.latent", 0))
+            sizes = dict(features=self.encoder.features, layers=self.layers, sprites=self.count, latent=latent)
+            self.decision = decision(config.decision, **sizes, empty=self.empty)
+        self.register_buffer("pixel_weight", pixel_weight(config.training.focus, shape), persistent=False)
+
+    def forward(self, method: str, *args: Any, **flags: Any) -> Any:
+        """Calls the method of that name, so that `functional_call` reaches all of them."""
+        return getattr(self, method)(*args, **flags)
+
+    def phase(self, epoch: int, *, training: bool) -> Phase:
+        """Where the training stands in epoch 0, 1, …"""
+        config, epochs = self.config, int(self.config["training.epochs"])
+        return Phase(
+            training=training,
+            joined={n: active(milestones(config.transformations, s, epochs), epoch) for n, s in self.names.items()},
+            frozen_colours=epoch < config.sprites.freeze * epochs,
+            frozen_sprites=epoch < config.sprites.freeze_masks * epochs,
+        )
+
+    def sprite_size(self) -> tuple[int, int]:
+        """(h, w) of a sprite."""
+        return self.shape.size
+
+    def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the uniform noise in [0, 1) that `loss` wants for a batch."""
+        gumbel = (batch, self.layers, self.count + self.empty)
+        return {} if self.decision is None else {"gumbel": gumbel}
+
+    def rows(self) -> dict[str, int]:
+        """Parameters that belong to single sprites, for reassignment: name -> repeats of the K rows (L or 1)."""
+        return {f"sprites.{n}": 1 for n in self.sprites.row_parameters}
+
+    def is_sprite_parameter(self, name: str) -> bool:
+        """Whether a parameter is stepped with the sprites and the decision, not with encoder and heads."""
+        return name.startswith(("sprites.", "background.", "decision."))
+
+    def learned_sprites(self, phase: Phase) -> SpriteSet:
+        """The sprites, without gradient where they are frozen."""
+        sprites = self.sprites()
+        colours, masks = sprites.colours, sprites.masks
+        if phase.frozen_colours or phase.frozen_sprites:
+            colours = colours.detach()
+        if phase.frozen_sprites and masks is not None:
+            masks = masks.detach()
+        return SpriteSet(colours, masks, sprites.codes)
+
+    def outcome(self, x: Tensor, mixed: Tensor, p: Tensor, penalty: Tensor | float = 0.0) -> Outcome:
+        """Outcome of reconstructions `mixed`, trained by their (weighted) error plus `penalty`."""
+        loss = error = composition_error(x, mixed).mean()
+        if self.pixel_weight is not None:
+            loss, error = composition_error(x, mixed, self.pixel_weight).mean(), error.detach()
+        return Outcome(loss + penalty, error, p)
+
+    def regularisation(self, p: Tensor, weights: Mapping[str, Tensor], phase: Phase) -> Tensor | float:
+        """Σ λ L_reg over the regularisers with a weight (eq. 8)."""
+        total: Tensor | float = 0.0
+        for name, weight in weights.items():
+            member = REGULARISERS[name]
+            if not phase.frozen_sprites or member.while_frozen:
+                total = total + weight * member.penalty(p, self.empty, self.config.section(f"regularisers.{name}"))
+        return total
+
+
+def pixel_weight(focus: float, shape: ImageShape) -> Tensor | None:
+    """Gaussian weight of each pixel (H, W) with std `focus` as a share of the side, peak 1; None when 0."""
+    if focus == 0:
+        return None
+    sides = [
+        torch.exp(-((torch.arange(n) - (n - 1) / 2) ** 2) / (2 * (focus * n) ** 2)) for n in (shape.height, shape.width)
+    ]
+    return sides[0][:, None] * sides[1]

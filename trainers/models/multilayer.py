@@ -1,0 +1,292 @@
+"""Multi-layer models: several masked sprites over a background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..compositing import compose, greedy, in_order
+from ..criteria import MOST_CHOICES, composition_error, weighted_sum_over_layers
+from ..decisions import one_hot
+from ..settings import SettingError, TrialConfig, setting
+from ..sprites import Background, SpriteSet
+from ..transformations import Heads, Sequence, soft_clamp
+from ..transformations.curriculum import is_spatial
+from .base import MODELS, Explanation, ImageShape, Outcome, Phase, SpriteModel
+
+#: Weight of a sprite's colour in a mix where its mask is zero; any value leaves the colour of a sprite alone
+#: exactly its own.
+LEAST_SHARE = 1e-2
+
+#: A price that no error outweighs.
+FORBIDDEN = 1e6
+
+
+class Scene(NamedTuple):
+    """All that the layers of a batch are made of.
+
+    features (B, D); sprites as learned; pixels (B or 1, L or 1, K, C', h, w): sprites under their own
+    transformations, channels being the colours, the mask and, while training with noise, the mask's support;
+    betas: parameters of the layers' transformations; noise (K, H, W) to add to masks, or None;
+    occlusion (B, L, L); background (B, C, H, W) or None.
+    """
+
+    features: Tensor
+    sprites: SpriteSet
+    pixels: Tensor
+    betas: list[Tensor | None]
+    noise: Tensor | None
+    occlusion: Tensor
+    background: Tensor | None
+
+
+@MODELS.add("multilayer")
+class MultiLayer(SpriteModel):
+    """L layers, each one masked sprite, over an optional background (eq. 2)."""
+
+    masked = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        layers: int = setting(2, "object layers L: the most objects an image can show", low=1, high=64)
+        background: bool = setting(True, "learn an opaque background behind the layers")
+        empty_sprite: bool = setting(True, "let a layer stay empty")
+        occlusion: bool = setting(True, "predict which layer is in front; else later layers are")
+        mix: str = setting(
+            "before_warp",
+            "exact places every sprite of every layer and mixes the results; before_warp mixes, then places only"
+            " the mix: several times faster, the same for hard choices, sharper masks for soft ones",
+            choices=("before_warp", "exact"),
+            when={"decision.loss": "composition"},
+        )
+
+    @staticmethod
+    def check(config: TrialConfig) -> None:
+        """SettingError for settings that do not go together."""
+        candidates = int(config["sprites.count"]) + bool(config["model.empty_sprite"])
+        ways = candidates ** int(config["model.layers"])
+        if config.get("decision.loss") == "weighted_sum" and ways > MOST_CHOICES:
+            raise SettingError(
+                "decision.loss",
+                f"is weighted_sum, which composes every image in {candidates}^{config['model.layers']} = {ways:,} ways,"
+                f" of at most {MOST_CHOICES}; choose composition, or fewer layers or sprites",
+            )
+
+    def __init__(self, config: TrialConfig, shape: ImageShape, samples: Tensor, generator: torch.Generator):
+        settings, transformations = config.model, config.transformations
+        self.layers, self.empty = settings.layers, settings.empty_sprite
+        self.levels = ("sprite", "layer", "background") if settings.background else ("sprite", "layer")
+        super().__init__(config, shape, samples, generator)
+        features, channels = self.encoder.features, shape.channels
+        canvas = self.sprite_size() if any(map(is_spatial, self.names["layer"])) else shape.size
+        self.sprite_sequence = Sequence(
+            self.names["sprite"],
+            slots=self.layers * (1 if transformations.shared else self.count),
+            features=features,
+            channels=channels,
+            in_size=self.sprite_size(),
+            out_size=canvas,
+        )
+        self.layer_sequence = Sequence(
+            self.names["layer"],
+            slots=self.layers,
+            features=features,
+            channels=channels,
+            in_size=canvas,
+            out_size=shape.size,
+            last_std=transformations.position_std,
+        )
+        if settings.background:
+            self.background = Background(
+                config.sprites,
+                channels=channels,
+                size=shape.size,
+                decoded=config["sprites.kind"] == "mlp",
+                samples=samples,
+            )
+            self.background_sequence = Sequence(
+                self.names["background"],
+                slots=1,
+                features=features,
+                channels=channels,
+                in_size=shape.size,
+                out_size=shape.size,
+                padding="border",
+            )
+        pairs = torch.ones(self.layers, self.layers).tril(-1).nonzero()
+        if settings.occlusion and len(pairs):
+            self.occlusion_head = Heads(features, 1, len(pairs))
+            front = torch.zeros(len(pairs), self.layers, self.layers)
+            front[torch.arange(len(pairs)), pairs[:, 0], pairs[:, 1]] = 1
+            self.register_buffer("pairs", front, persistent=False)
+
+    def sprite_size(self) -> tuple[int, int]:
+        side = int(self.config["sprites.size"])
+        return (side, side) if side else self.shape.size
+
+    def phase(self, epoch: int, *, training: bool) -> Phase:
+        """As for all models; only sprites and background have a curriculum, layers are placed from the start."""
+        phase = super().phase(epoch, training=training)
+        return replace(phase, joined={**phase.joined, "layer": (True,) * len(self.names["layer"])})
+
+    def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """As for all models, and "mask": one noise map per sprite, for all images and layers (model.md §2.6)."""
+        wanted = self.config.training.mask_noise > 0
+        return {**super().noise(batch), **({"mask": (self.count, *self.shape.size)} if wanted else {})}
+
+    def rows(self) -> dict[str, int]:
+        heads = [] if self.config.transformations.shared else [n for n, _ in self.sprite_sequence.named_parameters()]
+        return {**super().rows(), **{f"sprite_sequence.{n}": self.layers for n in heads}}
+
+    def loss(self, x: Tensor, noise: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, phase: Phase) -> Outcome:
+        """Training loss of images x (B, C, H, W); `weights` holds the λ of the regularisers in use."""
+        scene = self.scene(x, noise.get("mask"), phase)
+        sprites = scene.sprites
+        if self.decision is None:
+            p = self.search(x, scene, weights, phase)
+            return self.outcome(x, self.render(scene, p), p)
+        allow_empty = not (phase.frozen_sprites and self.empty)
+        p = self.decision(scene.features, sprites.codes, noise["gumbel"], allow_empty=allow_empty)
+        penalty = self.regularisation(p, weights, phase)
+        if self.config.decision.loss == "weighted_sum":
+            colours, masks = self.with_empty(*self.placed_apart(scene))
+            expected = weighted_sum_over_layers(
+                x, colours, masks, p, scene.occlusion, scene.background, self.pixel_weight
+            ).mean()
+            with torch.no_grad():
+                error = composition_error(x, self.render_exact(scene, p)).mean()
+            return Outcome(expected + penalty, error, p)
+        return self.outcome(x, self.render(scene, p), p, penalty)
+
+    def explain(self, x: Tensor, weights: Mapping[str, Tensor], *, phase: Phase) -> Explanation:
+        """How images x (B, C, H, W) are explained; Min-Loss searches with the price λ_empty in `weights`."""
+        scene = self.scene(x, None, phase)
+        if self.decision is None:
+            p = self.search(x, scene, weights, phase)
+        else:
+            allow_empty = not (phase.frozen_sprites and self.empty)
+            p = self.decision(scene.features, scene.sprites.codes, allow_empty=allow_empty)
+        colours, masks = self.placed_mix(scene, one_hot(p))
+        mixed = self.render(scene, p)
+        return Explanation(mixed, composition_error(x, mixed), p, p.argmax(-1), colours, masks, scene.occlusion)
+
+    def scene(self, x: Tensor, uniform: Tensor | None, phase: Phase) -> Scene:
+        """Everything but the choice, from images and uniform noise (K, H, W) for the masks."""
+        features, sprites = self.encoder(x), self.learned_sprites(phase)
+        assert sprites.masks is not None
+        if uniform is None:
+            noise, channels = None, [sprites.colours, soft_clamp(sprites.masks)]
+        else:  # masks are clamped after the noise only
+            noise = (2 * uniform - 1) * self.config.training.mask_noise
+            channels = [sprites.colours, sprites.masks, torch.ones_like(sprites.masks)]
+        pixels = self.transformed(features, torch.cat(channels, 1), phase.joined["sprite"])
+        betas = self.layer_sequence.betas(features, phase.joined["layer"])
+        occlusion, background = self.occlusion(features), self.backdrop(features, phase)
+        return Scene(features, sprites, pixels, betas, noise, occlusion, background)
+
+    def transformed(self, features: Tensor, stack: Tensor, joined: tuple[bool, ...]) -> Tensor:
+        """Sprites (K, C', h, w) under their own transformations: (B or 1, L or 1, K, C', h, w)."""
+        sequence = self.sprite_sequence
+        if sequence.is_identity(joined):
+            return stack[None, None]
+        if self.config.transformations.shared:
+            pixels = sequence(features, stack.expand(self.layers, *stack.shape), joined)
+        else:
+            pixels = sequence(features, stack.repeat(self.layers, 1, 1, 1), joined)
+            pixels = pixels.unflatten(-4, (self.layers, self.count))
+        return pixels if pixels.dim() == 6 else pixels[None]
+
+    def occlusion(self, features: Tensor) -> Tensor:
+        """δ (B, L, L): predicted, or later layers in front."""
+        if not hasattr(self, "occlusion_head"):
+            return in_order(self.layers, features).expand(len(features), self.layers, self.layers)
+        front = self.occlusion_head(features)[:, 0].sigmoid()
+        return torch.einsum("bn,nij->bij", front, self.pairs) + torch.einsum("bn,nji->bij", 1 - front, self.pairs)
+
+    def backdrop(self, features: Tensor, phase: Phase) -> Tensor | None:
+        """b (B, C, H, W), the transformed background, if there is one."""
+        if not self.config.model.background:
+            return None
+        moved = self.background_sequence(features, self.background(), phase.joined["background"])
+        return moved[:, 0] if moved.dim() == 5 else moved.expand(len(features), -1, -1, -1)
+
+    def render(self, scene: Scene, p: Tensor) -> Tensor:
+        """x̂ (B, C, H, W) for p (B, L, K'), as `model.mix` says; for hard choices both ways agree."""
+        if self.decision is not None and self.config.model.mix == "exact":
+            return self.render_exact(scene, p)
+        colours, masks = self.placed_mix(scene, p)
+        return compose(masks * colours, masks, scene.occlusion, scene.background)
+
+    def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
+        """x̂ with premultiplied mixing (model.md §1.3 B): A = Σₖ pₖ αₖ and Q = Σₖ pₖ αₖ cₖ of placed sprites."""
+        colours, masks = self.placed_apart(scene)
+        weighted = p[..., : self.count, None, None, None] * masks
+        cover, paint = weighted.sum(2), (weighted * colours).sum(2)
+        return compose(paint, cover, scene.occlusion, scene.background)
+
+    def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """Every sprite placed in every layer: colours (B, L, K, C, H, W) and masks (B, L, K, 1, H, W)."""
+        batch, layers = len(scene.features), self.layers
+        pixels = scene.pixels.expand(batch, layers, *scene.pixels.shape[2:])
+        placed = self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
+        colours, masks, *support = placed.split(self.split(placed), dim=-3)
+        if scene.noise is not None:
+            masks = soft_clamp(masks + support[0] * scene.noise[:, None])
+        return colours, masks
+
+    def placed_mix(self, scene: Scene, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Each layer's mix of sprites, placed: colours (B, L, C, H, W) and masks (B, L, 1, H, W).
+
+        With probabilities p (B, L, K') the mask is Σₖ pₖ αₖ. Colour and support are means with weights
+        pₖ (αₖ + ε): so mask times colour is near Σₖ pₖ αₖ cₖ, and a sprite chosen alone keeps its own colour.
+        The noise of a mix is Σₖ pₖ uₖ, added after placing as for a sprite alone.
+        """
+        p = p[..., : self.count]
+        colours, masks, *support = scene.pixels.split(self.split(scene.pixels), dim=-3)
+        share = masks.clamp(0, 1) + LEAST_SHARE
+        sums = mix(p, torch.cat((share * torch.cat((colours, *support), -3), share, masks), -3))
+        means, share, masks = sums.split((sums.shape[-3] - 2, 1, 1), dim=-3)
+        means = means / (share + 1e-8)
+        channels = self.shape.channels
+        pixels = torch.cat((means[..., :channels, :, :], masks, means[..., channels:, :, :]), -3)
+        placed = self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
+        colours, masks, *support = placed.split(self.split(placed), dim=-3)
+        if scene.noise is not None:
+            masks = soft_clamp(masks + support[0] * torch.einsum("blk,khw->blhw", p, scene.noise)[:, :, None])
+        return colours, masks
+
+    def split(self, pixels: Tensor) -> list[int]:
+        """Sizes of colours, mask and, where there is one, support among the channels."""
+        channels = self.shape.channels
+        return [channels] + [1] * (pixels.shape[-3] - channels)
+
+    def with_empty(self, colours: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the empty sprite last, where there is one."""
+        if not self.empty:
+            return colours, masks
+        return F.pad(colours, (0, 0, 0, 0, 0, 0, 0, 1)), F.pad(masks, (0, 0, 0, 0, 0, 0, 0, 1))
+
+    @torch.no_grad()
+    def search(self, x: Tensor, scene: Scene, weights: Mapping[str, Tensor], phase: Phase) -> Tensor:
+        """Min-Loss: one-hot p (B, L, K') found greedily; an occupied layer costs λ_empty."""
+        colours, masks = self.with_empty(*self.placed_apart(scene))
+        price = x.new_zeros(self.count + self.empty)
+        if self.empty:
+            occupied = F.pad(x.new_ones(self.count), (0, 1))
+            empty_price = FORBIDDEN * (1 - occupied) * phase.frozen_sprites
+            price = empty_price + occupied * weights.get("empty_sprite", 0.0)
+        passes = self.config.decision.passes
+        choice = greedy(x, colours, masks, scene.occlusion, scene.background, price, passes=passes)
+        return F.one_hot(choice, self.count + self.empty).to(x.dtype)
+
+
+def mix(p: Tensor, sprites: Tensor) -> Tensor:
+    """Σₖ pₖ sₖ: p (B, L, K), sprites (B or 1, L or 1, K, C', h, w) -> (B, L, C', h, w)."""
+    if sprites.shape[:2] == (1, 1):
+        return (p @ sprites[0, 0].flatten(1)).unflatten(-1, sprites.shape[3:])
+    return (p[:, :, None] @ sprites.flatten(3)).squeeze(2).unflatten(-1, sprites.shape[3:])
