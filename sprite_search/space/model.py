@@ -1,0 +1,224 @@
+"""What a search space says, checked: frozen, picklable, and free of YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainers.settings import Scalar, catalogue
+
+
+class Suggests(Protocol):
+    """The part of an Optuna trial that a space talks to."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> Any: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What is searched of one setting: `choices`, or numbers from `low` to `high`.
+
+    `otherwise` is the value without the setting (``{log: [a, b], or: 0}``): whether it is taken is a
+    choice of its own, `<name>|on` in Optuna.
+    """
+
+    kind: str  # categorical, float or int
+    choices: tuple[Scalar, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    otherwise: Scalar | None = None
+
+    def suggest(self, trial: Suggests, name: str) -> Scalar:
+        """Asks an Optuna trial for a value."""
+        if self.otherwise is not None and not trial.suggest_categorical(switch(name), (True, False)):
+            return self.otherwise
+        if self.kind == "categorical":
+            return trial.suggest_categorical(name, self.choices)
+        if self.kind == "int":
+            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def contains(self, value: Any) -> bool:
+        """Whether the search can reach this value."""
+        if value == self.otherwise and self.otherwise is not None:
+            return True
+        if self.kind == "categorical":
+            return value in self.choices
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+    def params(self, name: str, value: Scalar) -> dict[str, Scalar]:
+        """The Optuna parameters that make `suggest` return `value`."""
+        if self.otherwise is None:
+            return {name: value}
+        if value == self.otherwise:
+            return {switch(name): False}
+        return {switch(name): True, name: value}
+
+    def possible(self) -> tuple[Scalar, ...] | None:
+        """All values where they can be listed, else None."""
+        if self.kind == "categorical":
+            return self.choices if self.otherwise is None else (*self.choices, self.otherwise)
+        return None
+
+    def describe(self) -> str:
+        """For people and for diffs."""
+        if self.kind == "categorical":
+            text = " | ".join(map(str, self.choices))
+        else:
+            text = f"{self.low:g} to {self.high:g}" + (" (log)" if self.log else "")
+            text += f" by {self.step:g}" if self.step else ""
+        return text if self.otherwise is None else f"{text}, or {self.otherwise}"
+
+
+def switch(name: str) -> str:
+    """Name of the Optuna parameter that says whether a setting with `or:` is on."""
+    return f"{name}|on"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The metric the search improves; `oracle` admits one that needed labels."""
+
+    metric: str = "val/reconstruction"
+    direction: str = "minimize"
+    oracle: bool = False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a study ends: configurations finished (or pruned), hours, failures."""
+
+    trials: int = 20
+    hours: float | None = None
+    max_failed: int = 10
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial holds; all its replicates are trained together in it."""
+
+    cpu: float = 1
+    gpu: float = 0
+
+
+@dataclass(frozen=True)
+class Space:
+    """A checked search space. `fixed` and `search` use dotted names; parents come first in `search`."""
+
+    name: str
+    about: str = ""
+    path: str = ""
+    fixed: Mapping[str, Scalar] = field(default_factory=dict)
+    search: Mapping[str, Dimension] = field(default_factory=dict)
+    start_from: tuple[tuple[str, Mapping[str, Scalar]], ...] = ()
+    objective: Objective = Objective()
+    sampler: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "tpe", "seed": 0})
+    pruner: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "none"})
+    replicates: int = 1
+    random_arm: float = 0.0
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    profile: str | None = None
+    profile_reason: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Identity of what is searched; budget, resources, sampler and pruner may change in a running study."""
+        return hashlib.sha256(json.dumps(self._meaning(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def _meaning(self) -> dict[str, Any]:
+        whole = self.to_dict()
+        return {k: whole[k] for k in ("fixed", "search", "objective", "replicates")}
+
+    def suggest(self, trial: Suggests) -> dict[str, Scalar]:
+        """A whole configuration (without seed): asks the trial only for what applies."""
+        values: dict[str, Scalar] = {}
+        for name, entry in catalogue().items():
+            if name == "seed" or not entry.applies(values):
+                continue
+            if name in self.search:
+                values[name] = self.search[name].suggest(trial, name)
+            else:
+                values[name] = self.fixed.get(name, entry.default(values))
+        return values
+
+    def sample(self, seed: int) -> dict[str, Scalar]:
+        """A random configuration, without Optuna."""
+        return self.suggest(_Random(np.random.default_rng(seed)))
+
+    def point_params(self, point: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Optuna parameters to enqueue for a start_from point; what it leaves open stays open."""
+        params: dict[str, Scalar] = {}
+        for name, dimension in self.search.items():
+            if name in point and dimension.contains(point[name]):
+                params |= dimension.params(name, point[name])
+        return params
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        whole = dataclasses.asdict(self)
+        whole["start_from"] = [[name, dict(point)] for name, point in self.start_from]
+        return json.loads(json.dumps(whole))
+
+    @classmethod
+    def from_dict(cls, whole: Mapping[str, Any]) -> Space:
+        """The inverse of `to_dict`."""
+        given = dict(whole)
+        given["search"] = {n: Dimension(**{**d, "choices": tuple(d["choices"])}) for n, d in whole["search"].items()}
+        given["start_from"] = tuple((name, point) for name, point in whole["start_from"])
+        given["objective"] = Objective(**whole["objective"])
+        given["budget"] = Budget(**whole["budget"])
+        given["resources"] = Resources(**whole["resources"])
+        return cls(**given)
+
+    def diff(self, other: Space) -> list[str]:
+        """What `other` searches differently, one line each; empty when a study may go on."""
+        lines = []
+        mine, theirs = self._described(), other._described()
+        for name in sorted({*mine, *theirs}):
+            if mine.get(name) != theirs.get(name):
+                lines.append(f"{name}: {mine.get(name, 'not there')} -> {theirs.get(name, 'not there')}")
+        return lines
+
+    def _described(self) -> dict[str, str]:
+        return {
+            **{n: str(v) for n, v in self.fixed.items()},
+            **{n: f"search {d.describe()}" for n, d in self.search.items()},
+            "objective": f"{self.objective.direction} {self.objective.metric}",
+            "replicates": str(self.replicates),
+        }
+
+
+class _Random:
+    """Answers like an Optuna trial, at random."""
+
+    def __init__(self, random: np.random.Generator):
+        self.random = random
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return choices[int(self.random.integers(len(choices)))]
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
+        if step:
+            return low + step * int(self.random.integers(int((high - low) / step + 1e-9) + 1))
+        if log:
+            return math.exp(self.random.uniform(math.log(low), math.log(high)))
+        return float(self.random.uniform(low, high))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
+        if log:
+            return min(high, max(low, round(math.exp(self.random.uniform(math.log(low), math.log(high))))))
+        return low + step * int(self.random.integers((high - low) // step + 1))

@@ -1,0 +1,50 @@
+"""Names a search space may use besides the settings: metrics, samplers, pruners, keys."""
+
+from __future__ import annotations
+
+#: Metrics a trial records, each with the settings that scale it directly: a search over one of those
+#: must not have the metric as its objective, as values would not compare between trials.
+METRICS: dict[str, tuple[str, ...]] = {
+    "val/reconstruction": (),
+    "train/reconstruction": (),
+    "train/loss": ("regularisers.",),
+    "val/used_sprites": ("regularisers.frequency.", "sprites.count"),
+    "val/effective_sprites": ("regularisers.frequency.", "sprites.count"),
+    "val/empty_share": ("regularisers.empty_sprite.",),
+    "val/mask_area": ("regularisers.empty_sprite.",),
+    "labels/accuracy": (),
+    "labels/nmi": (),
+    "labels/mean_accuracy": (),
+    "labels/average_iou": (),
+    "labels/ari_foreground": (),
+    "labels/instance_iou": (),
+}
+
+#: Samplers by name, with the package each needs beyond the required ones.
+SAMPLERS: dict[str, str | None] = {"tpe": None, "random": None, "qmc": "scipy", "gp": "torch", "cmaes": "cmaes"}
+
+#: Keys a sampler's or pruner's mapping may have.
+SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
+PRUNERS = ("none", "median", "hyperband")
+PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
+
+BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}
+RESOURCE_KEYS = {"cpu": float, "gpu": float}
+
+TOP_KEYS = (
+    "study",
+    "about",
+    "trial",
+    "search",
+    "start_from",
+    "objective",
+    "sampler",
+    "pruner",
+    "replicates",
+    "random_arm",
+    "budget",
+    "resources",
+    "profiles",
+)
+PROFILE_KEYS = tuple(k for k in TOP_KEYS if k not in ("study", "about", "profiles"))
+DIMENSION_KEYS = ("choices", "uniform", "log", "int", "step", "or")
