@@ -37,6 +37,15 @@ def test_members_are_stepped_as_torch_adam_steps_them_alone():
     assert ours.steps["a"].tolist() == [6, 6, 6] and ours.steps["b"].tolist() == [3, 3, 3]
 
 
+def test_gradients_of_any_memory_layout_are_read_right():
+    g = torch.Generator().manual_seed(0)
+    gradient, rates = torch.randn(2, 5, 3, generator=g), {"p": Rate((0.1, 0.1))}
+    plain, transposed = StackedAdam({"p": torch.zeros(2, 3, 5)}), StackedAdam({"p": torch.zeros(2, 3, 5)})
+    plain.step([("p", gradient.transpose(1, 2).contiguous())], rates)
+    transposed.step([("p", gradient.transpose(1, 2))], rates)
+    assert_close(plain.parameters["p"], transposed.parameters["p"])
+
+
 def test_a_parameter_without_gradient_is_left_alone_even_with_decay():
     p = torch.ones(2, 3)
     ours = StackedAdam({"p": p})

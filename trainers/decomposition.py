@@ -61,8 +61,9 @@ class TrainedModel:
         blank = torch.zeros(1, shape.channels, *shape.size)
         with torch.random.fork_rng(devices=[]):
             self.model: SpriteModel = config.parts["model"](config, shape, blank, torch.Generator())
-        self.model.load_state_dict(state)
         self.model.to(self.device).eval().requires_grad_(False)
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(state[name])
         self.phase = self.model.phase(max(epoch - 1, 0), training=False)
         price = float(config.get("regularisers.empty_sprite.weight", 0.0))
         self.weights = {"empty_sprite": torch.tensor(price, device=self.device)} if price else {}

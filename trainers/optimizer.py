@@ -72,7 +72,8 @@ class StackedAdam:
             if gradient is None:
                 continue
             rate = rates[name]
-            for member, (view, part) in enumerate(zip(self._views[name], gradient.unbind(), strict=True)):
+            parts = gradient.contiguous().unbind()  # the fused kernel reads memory in order, whatever the strides
+            for member, (view, part) in enumerate(zip(self._views[name], parts, strict=True)):
                 key = (rate.learning_rates[member], rate.weight_decay)
                 calls.setdefault(key, []).append((*view, part))
         for (learning_rate, decay), rows in calls.items():
