@@ -264,7 +264,7 @@ class Reader:
                 self.wrong(
                     entry,
                     "objective",
-                    f"{metric} is scaled by {name}, which is searched: trials would not compare; use val/reconstruction",
+                    f"{metric} is scaled by {name}, so trials would not compare; use val/reconstruction",
                 )
                 return
             if name.startswith("dataset."):
@@ -347,7 +347,7 @@ class Reader:
 
     def _number(self, key: str, kind: type, default: Any, *, low: float, high: float | None = None) -> Any:
         value = self._typed(key, kind, default)
-        assert _is_number(value)
+        assert isinstance(value, (int, float))
         if value < low or (high is not None and value > high):
             limits = f"at least {low}" if high is None else f"between {low} and {high}"
             self.wrong(self.top[key], key, f"is {value:g}; give a number {limits}")
@@ -376,7 +376,7 @@ class Reader:
                     self.wrong(
                         item,
                         "start_from",
-                        f"{name} has {key} = {value}, but the search is {search[key].describe()}; widen it or drop the point",
+                        f"{name} has {key} = {value}, outside {search[key].describe()}; widen it or drop the point",
                     )
             for key, value in given.items():
                 if (
@@ -430,7 +430,7 @@ def _can_hold(values: tuple[Scalar, ...] | None, allowed: tuple[Scalar, ...] | s
     if values is None:
         return True
     if allowed == POSITIVE:
-        return any(_is_number(v) and v > 0 for v in values)
+        return any(isinstance(v, (int, float)) and v > 0 for v in values)
     return any(v in allowed for v in values)
 
 
