@@ -1,0 +1,184 @@
+"""`choose`: the trial to trust, the reasons, and how far to trust it, without labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .criteria import Criterion, Row, criterion, metric
+from .pool import Candidate, candidates, without_labels
+
+#: Below this reliability the leader is less likely to lead than the others together: no choice is made.
+ENOUGH = 0.5
+
+#: Redraws of the seeds for the reliability; its standard error is then at most 0.011.
+DRAWS = 2000
+
+#: How many trials besides the leader are worth showing.
+RUNNERS_UP = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `choose` found.
+
+    Attributes:
+        trial, seed: the leading configuration and its best seed; None when no trial qualifies.
+        reasons: sentences a person can read, most important first.
+        rejected: {trial, why} of the trials that were not compared.
+        reliability: share of redraws of the seeds in which the leader leads again; None when no
+            configuration was trained with more than one seed.
+        abstained: the leader is not to be trusted over the runners-up; `trial` still names it.
+        runners_up: {trial, seed, value} of the next ones, best first.
+        by, value: the criterion and the leader's value (mean over its seeds).
+    """
+
+    trial: int | None
+    seed: int | None
+    reasons: list[str]
+    rejected: list[dict[str, Any]]
+    reliability: float | None
+    abstained: bool
+    runners_up: list[dict[str, Any]]
+    by: str = "reconstruction"
+    value: float | None = None
+    candidates: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def choose(
+    rows: Iterable[Row],
+    *,
+    metric: str = "val/reconstruction",
+    direction: str = "minimize",
+    by: str = "reconstruction",
+) -> Choice:
+    """The configuration of best held-out reconstruction among those that are not degenerate.
+
+    Labels are dropped first, so no permutation of them can change a byte of the answer.
+
+    Args:
+        rows: of `study.table.rows`: one per trial and seed, with ``trial``, ``seed``, ``state``,
+            metrics and settings.
+        metric, direction: the objective of the study; used when `by` is "objective".
+        by: a criterion of `CRITERIA`, or "objective".
+    Returns:
+        the choice; it abstains when fewer than two configurations can be compared, or when the
+        seeds vary so much that the leader leads in fewer than half of the redraws.
+    Raises:
+        ValueError: `by` is not known, or the objective is a label metric.
+    """
+    judge = _judge(by, metric, direction)
+    kept, rejected = candidates(without_labels(rows), judge)
+    ranked = sorted(kept, key=lambda c: (c.cost, c.trial))
+    if not ranked:
+        return Choice(None, None, [_nothing(rejected)], rejected, None, True, [], by)
+    leader, others = ranked[0], ranked[1:]
+    trust = reliability(ranked)
+    unsure = _unsure(ranked, trust)
+    return Choice(
+        trial=leader.trial,
+        seed=leader.best.seed,
+        reasons=[*_reasons(leader, others, rejected, judge), *_trust(ranked, trust), *unsure],
+        rejected=rejected,
+        reliability=trust,
+        abstained=bool(unsure),
+        runners_up=[{"trial": c.trial, "seed": c.best.seed, "value": _value(c, judge)} for c in others[:RUNNERS_UP]],
+        by=by,
+        value=_value(leader, judge),
+        candidates=len(ranked),
+    )
+
+
+def _judge(by: str, name: str, direction: str) -> Criterion:
+    if by != "objective":
+        return criterion(by)
+    if name.startswith("labels/"):
+        raise ValueError(f"the objective {name} needs labels, and a choice never reads them; select by reconstruction")
+    return metric(name, direction)
+
+
+def reliability(ranked: Sequence[Candidate], draws: int = DRAWS) -> float | None:
+    """Share of redraws of the seeds in which ``ranked[0]`` again has the least mean cost.
+
+    A parametric bootstrap: each configuration's mean is redrawn from a normal distribution around it
+    with standard error s/√n. As two or three seeds say little about s, it is the root of the average
+    of the configuration's own variance (n - 1 degrees of freedom) and the median variance of the pool
+    (weighing as much as two seeds). The generator is seeded, so equal tables give equal answers.
+    """
+    own = [float(np.var([s.cost for s in c.seeds], ddof=1)) if len(c.seeds) > 1 else math.nan for c in ranked]
+    known = [v for v in own if not math.isnan(v)]
+    if len(ranked) < 2 or not known:
+        return None
+    pooled = float(np.median(known))
+    counts = np.array([len(c.seeds) for c in ranked])
+    freedom = counts - 1
+    variance = (2 * pooled + freedom * np.nan_to_num(own)) / (2 + freedom)
+    means = np.array([c.cost for c in ranked])
+    noise = np.random.default_rng(0).standard_normal((draws, len(ranked)))
+    redrawn = means + noise * np.sqrt(variance / counts)
+    return float((redrawn.argmin(1) == 0).mean())
+
+
+def _unsure(ranked: Sequence[Candidate], trust: float | None) -> list[str]:
+    if len(ranked) < 2:
+        return ["I abstain: there is nothing to compare it with, so finishing is all that this trial has shown"]
+    if ranked[0].cost == ranked[1].cost:
+        return [f"I abstain: trial {ranked[1].trial} has exactly the same value"]
+    if trust is not None and trust < ENOUGH:
+        close = ", ".join(str(c.trial) for c in ranked[1 : 1 + RUNNERS_UP])
+        return [
+            "I abstain: the lead is inside the noise of the seeds; look at the pictures of this trial and of"
+            f" {close}, or train more seeds (replicates)"
+        ]
+    return []
+
+
+def _reasons(leader: Candidate, others: Sequence[Candidate], rejected: Sequence[Any], judge: Criterion) -> list[str]:
+    said = [
+        f"trial {leader.trial} has the best {_of(judge)} of {len(others) + 1} comparable"
+        f" configuration{'s' if others else ''}: {judge.text(_value(leader, judge))},"
+        f" mean of {len(leader.seeds)} seed{'s' if len(leader.seeds) > 1 else ''}"
+    ]
+    if others:
+        said.append(f"next is trial {others[0].trial} with {judge.text(_value(others[0], judge))}")
+    if len(leader.seeds) > 1:
+        said.append(
+            f"seed {leader.best.seed} is its best seed: {judge.text(abs(leader.best.cost))} by the same measure"
+        )
+    sick = [s for s in leader.seeds if s.problem]
+    said.extend(f"beware: its seed {s.seed} {s.problem}" for s in sick)
+    if rejected:
+        said.append(
+            f"{len(rejected)} trial{'s were' if len(rejected) > 1 else ' was'} not compared"
+            " (stopped early, failed or degenerate)"
+        )
+    return said
+
+
+def _of(judge: Criterion) -> str:
+    return "held-out reconstruction error" if judge.name == "reconstruction" else judge.name.replace("_", " ")
+
+
+def _trust(ranked: Sequence[Candidate], trust: float | None) -> list[str]:
+    if len(ranked) < 2:
+        return []
+    if trust is None:
+        return ["every configuration was trained once, so how much luck is in this is unknown: set replicates to 3"]
+    return [f"redrawing the seeds, it stays first in {trust:.0%} of the draws"]
+
+
+def _nothing(rejected: Sequence[dict[str, Any]]) -> str:
+    if not rejected:
+        return "I abstain: the study has no trials yet"
+    return f"I abstain: none of the {len(rejected)} trials can be trusted; the reasons stand beside each"
+
+
+def _value(candidate: Candidate, judge: Criterion) -> float:
+    return candidate.cost if judge.smaller_is_better else -candidate.cost
