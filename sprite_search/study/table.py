@@ -1,0 +1,35 @@
+"""The ledger as a table: one row per trial and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .records import TrialRecord
+
+
+def rows(records: Iterable[TrialRecord], *, labels: bool = False) -> list[dict[str, Any]]:
+    """Flat rows: trial, seed, state, arm, metrics and settings.
+
+    Args:
+        records: from the ledger.
+        labels: include metrics that needed labels; selection is never given those.
+    """
+    table = []
+    for record in records:
+        for replicate in record.seeds or ({"seed": None, "metrics": {}},):
+            metrics = {n: v for n, v in replicate["metrics"].items() if labels or not n.startswith("labels/")}
+            table.append(
+                {
+                    "trial": record.number,
+                    "seed": replicate["seed"],
+                    "state": record.state,
+                    "arm": record.arm,
+                    "epoch": record.epoch,
+                    "epochs": record.epochs,
+                    "value": record.value,
+                    **metrics,
+                    **record.config,
+                }
+            )
+    return table

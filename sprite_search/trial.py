@@ -1,0 +1,132 @@
+"""One trial on a worker: the only place where a search meets the training."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from .checkpoints import CheckpointStore
+
+
+def check_packages() -> None:
+    """Fails where another package is called `trainers`: ours sits beside this one."""
+    import trainers
+
+    here = Path(__file__).resolve().parents[1]
+    theirs = Path(str(trainers.__file__)).resolve().parents[1]
+    if theirs != here:
+        raise ImportError(
+            f"`trainers` was imported from {theirs}, but sprite_search is in {here}; start from another folder,"
+            " or rename the other package"
+        )
+
+
+class SpriteTrial(tune.Trainable):
+    """Trains all replicates of one configuration as members of one training, a report per `step`.
+
+    ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
+    cpu, driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is wrong with the
+    configuration or its data ends the trial with a reason; anything else is raised, and retried by Tune.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        import torch
+
+        check_packages()
+        job = config["job"]
+        torch.set_num_threads(max(1, int(job["cpu"])))
+        self.store = CheckpointStore(job["checkpoints"])
+        self.stack = ExitStack()
+        self.stack.enter_context(self.store.owned(job["study"], job["number"]))
+        self.job = job
+        self.reports = self._reports()
+
+    def step(self) -> dict[str, Any]:
+        from trainers.errors import DataError
+        from trainers.settings import SettingError
+        from trainers.training import Diverged
+
+        try:
+            return next(self.reports)
+        except (Diverged, DataError, SettingError) as error:
+            return self._failed(str(error))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return self._failed(f"no space left for checkpoints in {self.job['checkpoints']}", fatal=True)
+            raise
+
+    def _failed(self, reason: str, *, fatal: bool = False) -> dict[str, Any]:
+        return {"failed": reason, "fatal": fatal, "epoch": 0, "epochs": 1, "metrics": [], tune.result.DONE: True}
+
+    def cleanup(self) -> None:
+        self.reports = iter(())
+        self.stack.close()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Checkpoints are our own; Tune keeps none."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """See `save_checkpoint`."""
+
+    def _reports(self) -> Iterator[dict[str, Any]]:
+        from trainers import train
+        from trainers.settings import TrialConfig
+
+        job = self.job
+        members = [TrialConfig.from_flat({**job["config"], "seed": seed}) for seed in job["seeds"]]
+        epochs = int(members[0]["training.epochs"])
+        latest = self.store.latest(job["study"], job["number"])
+        history = self.store.history(job["study"], job["number"]) if latest else []
+        if history:
+            # the driver may have died before it heard of the last report
+            yield self._result(history[-1], epochs)
+            if history[-1]["epoch"] >= epochs:
+                return
+        else:
+            latest = None
+        for progress in train(members, data=Path(job["data"]), resume=latest):
+            entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": list(progress.metrics)}
+            history.append(entry)
+            last = progress.epoch >= progress.epochs
+
+            def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
+                progress.save(folder)
+                if last:
+                    self._draw(folder)
+
+            self.store.save(job["study"], job["number"], progress.epoch, write, history)
+            _fault("after_checkpoint", job)
+            yield self._result(entry, progress.epochs)
+
+    def _draw(self, folder: Path) -> None:
+        from trainers import datasets, load
+
+        from .pictures import save_trial_pictures
+
+        for member, seed in enumerate(self.job["seeds"]):
+            model = load(folder, member=member)
+            dataset = datasets.load(model.config, Path(self.job["data"]))
+            save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
+
+    def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
+        done = entry["epoch"] >= epochs
+        return {"epoch": entry["epoch"], "epochs": epochs, "metrics": entry["metrics"], tune.result.DONE: done}
+
+
+def _fault(name: str, job: dict[str, Any]) -> None:
+    """For crash tests: $SPRITE_FAULT=NAME kills the driver at this point, once."""
+    if os.environ.get("SPRITE_FAULT") == name and job["attempt"] == 1:
+        os.kill(job["driver"], signal.SIGKILL)
