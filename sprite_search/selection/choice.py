@@ -149,9 +149,8 @@ def _reasons(leader: Candidate, others: Sequence[Candidate], rejected: Sequence[
     if others:
         said.append(f"next is trial {others[0].trial} with {judge.text(_value(others[0], judge))}")
     if len(leader.seeds) > 1:
-        said.append(
-            f"seed {leader.best.seed} is its best seed: {judge.text(abs(leader.best.cost))} by the same measure"
-        )
+        own = leader.best.cost if judge.smaller_is_better else -leader.best.cost
+        said.append(f"seed {leader.best.seed} is its best seed: {judge.text(own)} by the same measure")
     sick = [s for s in leader.seeds if s.problem]
     said.extend(f"beware: its seed {s.seed} {s.problem}" for s in sick)
     if rejected:

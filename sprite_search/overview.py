@@ -1,0 +1,129 @@
+"""What the reading commands show, as plain data: settings, studies, trials, the choice, criteria."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainers.families import suggestion
+
+from . import selection
+from .errors import InputError
+from .home import Home
+
+if TYPE_CHECKING:
+    from .space import Space
+    from .study.records import TrialRecord
+
+
+def settings(name: str | None = None) -> list[dict[str, Any]]:
+    """The settings of a trial: all, those of one section, or one; InputError for an unknown name."""
+    from trainers.settings import catalogue
+
+    known = catalogue()
+    chosen = [s for s in known.values() if name is None or s.name == name or s.name.startswith(f"{name}.")]
+    if not chosen:
+        parts = {".".join(n.split(".")[:i]) for n in known for i in range(1, n.count(".") + 2)}
+        raise InputError(f"{name}: there is no such setting; {suggestion(str(name), sorted(parts))}")
+    return [
+        {
+            "name": s.name,
+            "type": s.type.__name__,
+            "default": next(iter(s.defaults.values())) if len(set(s.defaults.values())) == 1 else dict(s.defaults),
+            "choices": list(s.choices) if s.choices is not None else None,
+            "low": s.low,
+            "high": s.high,
+            "above": s.above,
+            "when": s.when(),
+            "help": s.help,
+            "source": s.source,
+        }
+        for s in chosen
+    ]
+
+
+def status(home: Home, study: str | None = None) -> list[dict[str, Any]]:
+    """Progress of one study, or of all in the home."""
+    from .study.ledger import Ledger, studies
+
+    return [_status(home, Ledger.open(home, name)) for name in ([study] if study else studies(home))]
+
+
+def _status(home: Home, ledger: Any) -> dict[str, Any]:
+    from .study.lease import holder
+    from .study.records import best, counts
+
+    space, records = ledger.space(), ledger.records()
+    leader = best(records, space.objective.direction)
+    started = [r.started for r in records if r.started]
+    ended = [r.finished for r in records if r.finished]
+    driver = holder(home.study(ledger.name))
+    last = time.time() if driver is not None else max(ended, default=None)
+    return {
+        "study": ledger.name,
+        "running": driver is not None,
+        "driver": driver,
+        "counts": counts(records),
+        "budget": space.budget.trials,
+        "profile": space.profile,
+        "objective": f"{space.objective.direction} {space.objective.metric}",
+        "best": {"trial": leader.number, "value": leader.value} if leader else None,
+        "started": min(started, default=None),
+        "hours": (last - min(started)) / 3600 if started and last else None,
+    }
+
+
+def trials(home: Home, study: str) -> list[dict[str, Any]]:
+    """One row per trial and seed, with metrics and settings."""
+    from .study.ledger import Ledger
+    from .study.table import rows
+
+    return rows(Ledger.open(home, study).records(), labels=True)
+
+
+def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]:
+    """The trial to trust in a study, and apart from it how labels agree; see `outcome`."""
+    from .study.ledger import Ledger
+
+    ledger = Ledger.open(home, study)
+    return outcome(ledger.space(), ledger.records(), by)
+
+
+def outcome(space: Space, records: Sequence[TrialRecord], by: str = "reconstruction") -> dict[str, Any]:
+    """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them."""
+    from .study.table import rows
+
+    found = _choose(space, records, by)
+    return {
+        "study": space.name,
+        "oracle": space.objective.oracle,
+        "choice": found.to_dict(),
+        "agreement": selection.agreement(rows(records, labels=True), found),
+    }
+
+
+def _choose(space: Space, records: Sequence[TrialRecord], by: str) -> selection.Choice:
+    from .study.table import rows
+
+    try:
+        objective = space.objective
+        return selection.choose(rows(records), metric=objective.metric, direction=objective.direction, by=by)
+    except ValueError as error:
+        raise InputError(f"--by: {error}") from None
+
+
+def criteria(home: Home, study: str) -> dict[str, Any]:
+    """Every label-free criterion beside the labels of one study; InputError where it has no labels."""
+    from .study.ledger import Ledger
+    from .study.table import rows
+
+    ledger = Ledger.open(home, study)
+    space = ledger.space()
+    found = selection.criteria_table(rows(ledger.records(), labels=True), searched=list(space.search))
+    if found is None:
+        raise InputError(
+            f"{study}: no finished trial has label metrics, so criteria cannot be compared with labels;"
+            " use a data set with labels, or `select`, which needs none"
+        )
+    return {"study": study, "oracle": space.objective.oracle, **found}

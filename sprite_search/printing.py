@@ -1,0 +1,272 @@
+"""Answers of the commands as text: tables, the choice with its reasons, and what to do next."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .console import duration, number
+
+
+def console() -> Console:
+    """The standard output: as wide as the terminal, wide enough for a table elsewhere."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=160)
+
+
+def as_json(found: Any) -> str:
+    """JSON with every float as it is; what is not finite becomes null."""
+    return json.dumps(_finite(found), indent=2, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if cell is not None else "–" for cell in row))
+    console().print(made, markup=False)
+
+
+def settings(found: Sequence[Mapping[str, Any]]) -> None:
+    rows = ((s["name"], s["type"], _default(s["default"]), _allowed(s), s["when"], _helped(s)) for s in found)
+    table(rows, ("setting", "type", "default", "allowed", "applies when", "what it is"))
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_default(v)} ({k})" for k, v in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _allowed(s: Mapping[str, Any]) -> str:
+    if s["choices"]:
+        return ", ".join(map(str, s["choices"]))
+    bounds = [f"> {s['above']:g}" if s["above"] is not None else None]
+    bounds += [f"≥ {s['low']:g}" if s["low"] is not None else None]
+    bounds += [f"≤ {s['high']:g}" if s["high"] is not None else None]
+    return ", ".join(b for b in bounds if b) or "any"
+
+
+def _helped(s: Mapping[str, Any]) -> str:
+    return f"{s['help']} [{s['source']}]" if s["source"] else str(s["help"])
+
+
+def status(found: Sequence[Mapping[str, Any]]) -> None:
+    if not found:
+        print("no studies yet; start one with `sprite-search launch SPACE`")
+        return
+    columns = ("study", "now", "complete", "pruned", "failed", "running", "budget", "best", "took")
+    table((_status(s) for s in found), columns, right=columns[2:7])
+
+
+def _status(s: Mapping[str, Any]) -> list[str]:
+    leader, counts = s["best"], s["counts"]
+    return [
+        s["study"],
+        f"process {(s['driver'] or {}).get('pid', '?')} runs it" if s["running"] else "not running",
+        *(str(counts[state]) for state in ("complete", "pruned", "failed", "running")),
+        str(s["budget"]),
+        f"trial {leader['trial']}: {number(leader['value'])}" if leader else "–",
+        duration(s["hours"] * 3600 if s["hours"] is not None else None),
+    ]
+
+
+def trials(rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line per trial: state, value, label-free metrics (mean over seeds) and what was searched."""
+    if not rows:
+        print("no trials yet")
+        return
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["trial"], []).append(row)
+    varied = [n for n in dict.fromkeys(n for r in rows for n in r) if _is_setting(n) and _varies(rows, n)]
+    metrics = [n for n in ("val/effective_sprites", "labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground")]
+    metrics = [n for n in metrics if any(n in r for r in rows)]
+    table(
+        (
+            [
+                str(trial),
+                group[0]["state"],
+                group[0]["arm"],
+                f"{group[0]['epoch']}/{group[0]['epochs']}" if group[0]["epochs"] else "–",
+                number(group[0]["value"]),
+                *(number(_mean(group, m)) for m in metrics),
+                *(_cell(group[0].get(n)) for n in varied),
+            ]
+            for trial, group in groups.items()
+        ),
+        ("trial", "state", "asked by", "epoch", "value", *metrics, *varied),
+        right=("trial", "epoch", "value", *metrics),
+    )
+
+
+def _is_setting(name: str) -> bool:
+    return "." in name and "/" not in name
+
+
+def _varies(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return len({repr(r.get(name)) for r in rows if r["state"] != "queued"}) > 1
+
+
+def _mean(group: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [r[name] for r in group if r.get(name) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, float) else _default(value) if value is not None else "–"
+
+
+def choice(found: Mapping[str, Any]) -> None:
+    """The choice and its reasons; apart from it, what labels say."""
+    picked = found["choice"]
+    if picked["trial"] is not None:
+        word = "leading, not to be trusted yet" if picked["abstained"] else "chosen"
+        print(f"{word}: trial {picked['trial']}, seed {picked['seed']} of {found['study']}")
+    for reason in picked["reasons"]:
+        print(f"  - {reason}")
+    for one in picked["rejected"]:
+        print(f"  - not compared: trial {one['trial']} {one['why']}")
+    if found["oracle"]:
+        print("  - beware: the search itself was told labels (oracle: true)")
+    if found["agreement"] is not None:
+        agreement(found["agreement"])
+
+
+def agreement(found: Mapping[str, Any]) -> None:
+    chosen, best = found["chosen"], found["best_by_labels"]
+    print(f"labels, which the choice did not see ({found['target']}, mean over seeds, {found['n']} finished trials):")
+    print(f"  - chosen trial {chosen['trial']}: {number(chosen['value'])}")
+    print(f"  - best trial {best['trial']}: {number(best['value'])}")
+    regret = found["normalised_regret"]
+    said = (
+        "the trials hardly differ, so there was nothing to select"
+        if regret is None
+        else f"normalised {regret:.2f} (0 best, 1 as a random pick)"
+    )
+    print(f"  - regret {number(found['regret'])}: {said}")
+    if found["spearman"] is not None:
+        print(f"  - rank correlation of criterion and labels {found['spearman']:+.2f} over {found['n']} configurations")
+
+
+def criteria(found: Mapping[str, Any]) -> None:
+    print(
+        f"{found['study']}: label-free criteria against {found['target']}; {found['n']} configurations: {found['pool']}"
+    )
+    if found["oracle"]:
+        print("beware: the search itself was told labels (oracle: true)")
+    columns = ("criterion", "regret", "95 %", "normalised", "rank correlation", "95 % ", "what it is")
+    table((_criterion(r) for r in found["rows"]), columns)
+    print("regret: what choosing by it loses against labels; normalised: 0 best pick, 1 random, above 1 harmful.")
+    print("One study does not decide whether a criterion is good: the intervals are of this study only.")
+
+
+def _criterion(r: Mapping[str, Any]) -> list[str]:
+    return [
+        r["criterion"],
+        number(r["regret"]),
+        _interval(r["regret_interval"]),
+        number(r["normalised_regret"]),
+        number(r["spearman"]),
+        _interval(r["spearman_interval"]),
+        f"{r['about']}; {r['warning']}" if r["warning"] else r["about"],
+    ]
+
+
+def _interval(found: Sequence[float] | None) -> str:
+    return f"{found[0]:.2f} … {found[1]:.2f}" if found else "–"
+
+
+def best_trials(rows: Sequence[Mapping[str, Any]], direction: str, count: int = 5) -> None:
+    """The best finished trials of a table, best first."""
+    sign = 1 if direction == "minimize" else -1
+    done = [r for r in rows if r["state"] == "complete" and r["value"] is not None]
+    order = list(dict.fromkeys(r["trial"] for r in sorted(done, key=lambda r: sign * r["value"])))[:count]
+    trials([r for trial in order for r in done if r["trial"] == trial])
+
+
+def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
+    """The commands that make sense after a search."""
+    at = "" if home == Path("sprite-home").absolute() else f" --home {home}"
+    chosen = f" --trial {picked['trial']}" if picked["abstained"] and picked["trial"] is not None else ""
+    print("next:")
+    print(f"  sprite-search ui{at}                       browse every trial: curves, sprites, reconstructions")
+    print(f"  sprite-search report {study}{at}           one page to read and to send")
+    if picked["trial"] is not None:
+        print(f"  sprite-search promote {study}{chosen}{at}  put the model into the registry")
+        print(f"  sprite-search decompose models:/{study}@champion IMAGE{at}  find its objects in your images")
+
+
+def dry_run(found: Mapping[str, Any]) -> None:
+    for name, value in found.items():
+        if name == "samples":
+            for i, sample in enumerate(value):
+                print(f"sample {i}: " + ", ".join(f"{n}={_cell(v)}" for n, v in sample.items()))
+        else:
+            print(f"{name}: {value}")
+
+
+def rows(found: Sequence[Mapping[str, Any]]) -> None:
+    """Any list of flat dicts as a table."""
+    if not found:
+        print("nothing")
+        return
+    columns = list(dict.fromkeys(n for r in found for n in r))
+    table(([_cell(r.get(c)) for c in columns] for r in found), columns)
+
+
+def problems(found: Mapping[str, Sequence[str]]) -> None:
+    """What `check` says of each file; the total goes to the error stream."""
+    for path, wrong in found.items():
+        for line in wrong:
+            print(line)
+        if not wrong:
+            print(f"{path}: all is well")
+    count = sum(map(len, found.values()))
+    if count:
+        print(f"Error: {count} problem{'s' * (count > 1)}; nothing was run", file=sys.stderr)
+
+
+def csv_rows(found: Sequence[Mapping[str, Any]]) -> None:
+    print(as_csv(found))
+
+
+def launched(found: Mapping[str, Any]) -> None:
+    """The end of a launch: the best trials, the choice and why, what to do next."""
+    print()
+    if found["interrupted"]:
+        print("stopped before the end; the same command again goes on where this one stopped")
+    elif not found["started"]:
+        print("nothing was left to do: the budget of this study is used")
+    best_trials(found["trials"], found["direction"])
+    print()
+    choice(found)
+    print()
+    next_steps(found["study"], found["choice"], Path(found["home"]))

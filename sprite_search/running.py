@@ -1,0 +1,75 @@
+"""Launching and stopping a search from the command line: what is said before, during and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import overview
+from .home import Home
+
+if TYPE_CHECKING:
+    from .space import Space
+
+
+def launch(
+    space: Space, home: Home, *, address: str | None = None, allow_space_change: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Runs a search with live progress and returns what `printing.launched` shows.
+
+    Args:
+        space, home, address, allow_space_change: as in `study.launch.launch`.
+        quiet: no progress, for those who want JSON.
+    """
+    from .console import LiveProgress
+    from .study.launch import launch as run
+    from .study.table import rows
+
+    live = None if quiet else LiveProgress()
+    if live is not None:
+        live.say(opening(space, home))
+    result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
+    return {
+        **overview.outcome(space, result.records),
+        "home": str(home.root),
+        "direction": space.objective.direction,
+        "interrupted": result.interrupted,
+        "seconds": result.seconds,
+        "started": result.started,
+        "trials": rows(result.records, labels=True),
+    }
+
+
+def opening(space: Space, home: Home) -> str:
+    """What is about to be done, said aloud."""
+    replicates = f"{space.replicates} seeds each" if space.replicates > 1 else "one seed each"
+    lines = [f"{space.name}: {space.about}" if space.about else space.name]
+    if space.profile:
+        lines.append(f"profile {space.profile}: {space.profile_reason}")
+    hours = f", at most {space.budget.hours:g} hours" if space.budget.hours else ""
+    lines.append(
+        f"{space.budget.trials} configurations, {replicates}{hours};"
+        f" {space.objective.direction} {space.objective.metric}; each takes"
+        f" {space.resources.cpu:g} CPU{f' and {space.resources.gpu:g} GPU' if space.resources.gpu else ''}"
+    )
+    if space.objective.oracle:
+        lines.append("oracle: this search is told labels; its choice is no example of choosing without them")
+    lines.append(f"everything is kept in {home.root}; the same command again goes on after any stop")
+    return "\n".join(lines)
+
+
+def dry_run(space: Space) -> dict[str, Any]:
+    """What a launch would try."""
+    from .study.launch import dry_run as sample
+
+    return sample(space)
+
+
+def stop(home: Home, study: str) -> str:
+    """Asks the driver to stop; returns the sentence to print."""
+    from .study.launch import stop as ask
+
+    driver = ask(home, study)
+    return (
+        f"{study}: asked process {driver.get('pid', '?')} on {driver.get('host', '?')} to stop; running trials end at"
+        " their next report, and launching the same space again goes on with them"
+    )
