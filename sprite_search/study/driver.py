@@ -106,6 +106,8 @@ class Driver:
     def reported(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Books a report; False when the trial is to stop."""
         number = self.jobs[trial_id].number
+        if self._record(number).done:
+            return False
         if reason := result.get("failed"):
             if result.get("fatal"):  # not the trial's fault: it stays to be taken up again
                 self.fatal = str(reason)

@@ -64,6 +64,10 @@ class LedgerScheduler(FIFOScheduler):
         going = self.driver.reported(trial.trial_id, result)
         return TrialScheduler.CONTINUE if going else TrialScheduler.STOP
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        # a trial's last report comes here instead
+        self.driver.reported(trial.trial_id, result)
+
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
@@ -99,6 +103,7 @@ def connected(home: Path, address: str | None) -> Iterator[None]:
     """Ray, started here or joined at `address`; stopped again when it was started here."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled" if address is None else "token")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is handled below
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our own progress is shown instead of Tune's
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with _code(home) as code:
