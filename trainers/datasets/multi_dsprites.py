@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..settings import SettingError, setting
-from . import cache, scenes
+from . import cache, originals, scenes
 from .base import DATASETS, Arrays, DatasetSettings, Source, Tell
 
 _MADE = {"dataset.source": ("auto", "generated")}
@@ -65,6 +65,7 @@ class MultiDSprites(Source):
 
     @classmethod
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
+        """The original scenes if prepared and fitting, else generated ones, cached in `data`."""
         prepared = data / "multi_dsprites" if data is not None else None
         there = prepared is not None and prepared.is_dir()
         if config.source == "original" and not there:
@@ -84,3 +85,8 @@ class MultiDSprites(Source):
         name = hashlib.sha256(json.dumps([1, count, made], sort_keys=True).encode()).hexdigest()[:12]
         folder = data / "generated" / f"multi_dsprites-{name}" if data is not None else None
         return cache.cached(folder, lambda: scenes.generate(config, count, tell))
+
+    @classmethod
+    def convert(cls, path: Path, tell: Tell | None = None) -> Arrays:
+        """The original files (TFRecord or PNG folders) as arrays, for `data prepare`."""
+        return originals.multi_dsprites(path, tell)

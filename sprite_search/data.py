@@ -1,0 +1,77 @@
+"""Data sets from the command line: what is there, converting originals, looking at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .home import Home
+
+_SHOWN = 16
+
+
+def available(home: Home) -> list[dict[str, Any]]:
+    """One row per data set: what it is, and whether its original files were prepared."""
+    from trainers.datasets import DATASETS
+
+    return [
+        {"name": name, "prepared": (home.data / name).is_dir(), "about": source.about}
+        for name, source in DATASETS.items()
+    ]
+
+
+def prepare(home: Home, name: str, source: Path) -> dict[str, Any]:
+    """Converts the original files of a data set into the home, whole or not at all.
+
+    Raises:
+        InputError: no such data set, or it needs no preparing.
+        DataError: the files are missing or damaged.
+    """
+    from trainers.datasets import DATASETS, cache, summary
+
+    member = _source(name, DATASETS)
+    if not hasattr(member, "convert"):
+        raise InputError(f"{name}: needs no preparing; use it as it is with dataset.name: {name}")
+    if not source.exists():
+        raise InputError(f"--from: {source} does not exist; give the original files of {name}")
+    folder = home.data / name
+    home.create()
+    with cache.locked(folder):
+        arrays = member.convert(source)
+        cache.write(folder, arrays)
+    return {"name": name, "folder": str(folder), **summary(arrays)}
+
+
+def show(home: Home, name: str, output: Path) -> Path:
+    """Draws some images of a data set, with their masks below, into a PNG; returns its path."""
+    import numpy as np
+
+    from trainers.datasets import DATASETS, load
+    from trainers.settings import TrialConfig
+
+    from .pictures import colourise, rows
+
+    _source(name, DATASETS)
+    settings: dict[str, Any] = {"dataset.name": name}
+    if name == "multi_dsprites":  # a few scenes are enough to look at
+        settings |= {"dataset.images": 200, "model.kind": "multilayer"}
+    dataset = load(TrialConfig.from_flat(settings), home.data if home.data.is_dir() else None)
+    shown = {name: dataset.images[:_SHOWN].numpy() / 255}
+    if dataset.classes is not None and dataset.instances is not None:
+        shown["classes"] = np.stack([colourise(c) for c in dataset.classes[:_SHOWN].numpy()])
+        shown["instances"] = np.stack([colourise(i) for i in dataset.instances[:_SHOWN].numpy()])
+    try:
+        rows(shown).save(output, format="PNG")
+    except OSError as error:
+        raise InputError(
+            f"{output}: cannot be written ({error.strerror or error}); choose another path with -o"
+        ) from None
+    return output
+
+
+def _source(name: str, family: Any) -> Any:
+    try:
+        return family[name]
+    except ValueError as error:
+        raise InputError(str(error)) from None

@@ -1,0 +1,87 @@
+"""The MLflow UI on the store of this home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from .errors import InputError, WorkError
+from .home import Home
+
+_PATIENCE = 120  #: seconds until the server must answer
+
+
+def serve(home: Home, port: int) -> None:
+    """Runs the UI in the foreground until Ctrl-C.
+
+    Raises:
+        InputError: the port is in use, or there is nothing to show yet.
+        WorkError: the server ended by itself.
+    """
+    uri = home.tracking_uri
+    if uri.startswith("http"):
+        print(f"MLflow runs at {uri}; open that address")
+        return
+    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+        raise InputError(f"{home.root}: has no runs yet; run `sprite-search launch SPACE`, or give another --home")
+    check_port(port)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", uri, "--default-artifact-root", home.artifacts.as_uri()]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet"}
+    # a session of its own, so that all its workers can be ended together
+    server = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        print(f"starting MLflow on {uri} …", flush=True)
+        _await(server, address)
+        print(f"browse at {address} (Ctrl-C ends it)", flush=True)
+        server.wait()
+        raise WorkError(f"the MLflow server ended with status {server.returncode}")
+    except KeyboardInterrupt:
+        print("ended")
+    finally:
+        _end(server)
+
+
+def check_port(port: int) -> None:
+    """InputError when something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(
+                f"--port: {port} cannot be used ({error.strerror}); give another, e.g. --port {port + 1}"
+            ) from None
+
+
+def _await(server: subprocess.Popen[bytes], address: str) -> None:
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            said = server.stderr.read().decode(errors="replace").strip().splitlines() if server.stderr else []
+            raise WorkError(f"the MLflow server did not start: {said[-1] if said else 'it said nothing'}")
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise WorkError(f"the MLflow server did not answer within {_PATIENCE} s")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=10)
+    except ProcessLookupError:
+        pass
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
