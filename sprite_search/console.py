@@ -75,7 +75,7 @@ class LiveProgress:
                 self.say(note)
             if ended != self._ended or self._clock() - self._spoke > EVERY:
                 self._spoke = self._clock()
-                self.say(self.headline())
+                self.say(self.headline() + self._running())
         self._ended = ended
 
     def stop(self) -> None:
@@ -127,6 +127,10 @@ class LiveProgress:
             f"about {duration(left)} left" if left is not None else "time left unknown yet",
         ]
         return "; ".join(parts)
+
+    def _running(self) -> str:
+        epochs = [f"{r.number} at {r.epoch}/{r.epochs}" for r in self._records if r.state == "running" and r.epochs]
+        return f"; running: trial {', '.join(epochs)}" if epochs else ""
 
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")

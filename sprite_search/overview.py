@@ -74,12 +74,23 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
     }
 
 
-def trials(home: Home, study: str) -> list[dict[str, Any]]:
-    """One row per trial and seed, with metrics and settings."""
+def trials(home: Home, study: str) -> dict[str, Any]:
+    """{study, direction, searched, trials}: one row per trial and seed, with metrics and settings."""
     from .study.ledger import Ledger
+
+    ledger = Ledger.open(home, study)
+    return {"study": study, **table(ledger.space(), ledger.records())}
+
+
+def table(space: Space, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What tables of trials are made of: the rows, the searched settings and what is better."""
     from .study.table import rows
 
-    return rows(Ledger.open(home, study).records(), labels=True)
+    return {
+        "direction": space.objective.direction,
+        "searched": list(space.search),
+        "trials": rows(records, labels=True),
+    }
 
 
 def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]:

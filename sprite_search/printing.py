@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .console import duration, number
 
@@ -19,7 +20,7 @@ from .console import duration, number
 def console() -> Console:
     """The standard output: as wide as the terminal, wide enough for a table elsewhere."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=160)
+    return made if made.is_terminal else Console(highlight=False, width=200)
 
 
 def as_json(found: Any) -> str:
@@ -46,12 +47,15 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
+    """Rows of text under headings; headings break after their dots and slashes."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        made.add_column(
+            name.replace(".", ".\n").replace("/", "/\n"), justify="right" if name in right else "left", overflow="fold"
+        )
     for row in rows:
-        made.add_row(*(cell if cell is not None else "–" for cell in row))
-    console().print(made, markup=False)
+        made.add_row(*(Text(cell or "–") for cell in row))
+    console().print(made)
 
 
 def settings(found: Sequence[Mapping[str, Any]]) -> None:
@@ -98,17 +102,20 @@ def _status(s: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def trials(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line per trial: state, value, label-free metrics (mean over seeds) and what was searched."""
-    if not rows:
+#: Metrics worth a column when trials are listed; all of them are in --csv and --json.
+METRICS = ("val/effective_sprites", "labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground")
+
+
+def trials(found: Mapping[str, Any]) -> None:
+    """One line per trial: state, value, some metrics (mean over seeds) and what was searched."""
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for row in found["trials"]:
+        groups.setdefault(row["trial"], []).append(row)
+    if not groups:
         print("no trials yet")
         return
-    groups: dict[int, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row["trial"], []).append(row)
-    varied = [n for n in dict.fromkeys(n for r in rows for n in r) if _is_setting(n) and _varies(rows, n)]
-    metrics = [n for n in ("val/effective_sprites", "labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground")]
-    metrics = [n for n in metrics if any(n in r for r in rows)]
+    metrics = [n for n in METRICS if any(n in r for r in found["trials"])]
+    searched = [n for n in found["searched"] if len({repr(r.get(n)) for r in found["trials"]}) > 1]
     table(
         (
             [
@@ -118,21 +125,13 @@ def trials(rows: Sequence[Mapping[str, Any]]) -> None:
                 f"{group[0]['epoch']}/{group[0]['epochs']}" if group[0]["epochs"] else "–",
                 number(group[0]["value"]),
                 *(number(_mean(group, m)) for m in metrics),
-                *(_cell(group[0].get(n)) for n in varied),
+                *(_cell(group[0].get(n)) for n in searched),
             ]
             for trial, group in groups.items()
         ),
-        ("trial", "state", "asked by", "epoch", "value", *metrics, *varied),
+        ("trial", "state", "asked by", "epoch", "value", *metrics, *searched),
         right=("trial", "epoch", "value", *metrics),
     )
-
-
-def _is_setting(name: str) -> bool:
-    return "." in name and "/" not in name
-
-
-def _varies(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    return len({repr(r.get(name)) for r in rows if r["state"] != "queued"}) > 1
 
 
 def _mean(group: Sequence[Mapping[str, Any]], name: str) -> float | None:
@@ -204,24 +203,29 @@ def _interval(found: Sequence[float] | None) -> str:
     return f"{found[0]:.2f} … {found[1]:.2f}" if found else "–"
 
 
-def best_trials(rows: Sequence[Mapping[str, Any]], direction: str, count: int = 5) -> None:
-    """The best finished trials of a table, best first."""
-    sign = 1 if direction == "minimize" else -1
-    done = [r for r in rows if r["state"] == "complete" and r["value"] is not None]
+def best_trials(found: Mapping[str, Any], count: int = 5) -> None:
+    """The best finished trials, best first."""
+    sign = 1 if found["direction"] == "minimize" else -1
+    done = [r for r in found["trials"] if r["state"] == "complete" and r["value"] is not None]
     order = list(dict.fromkeys(r["trial"] for r in sorted(done, key=lambda r: sign * r["value"])))[:count]
-    trials([r for trial in order for r in done if r["trial"] == trial])
+    trials({**found, "trials": [r for trial in order for r in done if r["trial"] == trial]})
 
 
 def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
     """The commands that make sense after a search."""
     at = "" if home == Path("sprite-home").absolute() else f" --home {home}"
     chosen = f" --trial {picked['trial']}" if picked["abstained"] and picked["trial"] is not None else ""
-    print("next:")
-    print(f"  sprite-search ui{at}                       browse every trial: curves, sprites, reconstructions")
-    print(f"  sprite-search report {study}{at}           one page to read and to send")
+    steps = [
+        (f"ui{at}", "browse every trial: curves, sprites, reconstructions"),
+        (f"report {study}{at}", "one page to read and to send"),
+    ]
     if picked["trial"] is not None:
-        print(f"  sprite-search promote {study}{chosen}{at}  put the model into the registry")
-        print(f"  sprite-search decompose models:/{study}@champion IMAGE{at}  find its objects in your images")
+        steps.append((f"promote {study}{chosen}{at}", "put the model into the registry"))
+        steps.append((f"decompose models:/{study}@champion IMAGE…{at}", "find its objects in your images"))
+    width = max(len(command) for command, _ in steps)
+    print("next:")
+    for command, why in steps:
+        print(f"  sprite-search {command:<{width}}  {why}")
 
 
 def dry_run(found: Mapping[str, Any]) -> None:
@@ -254,8 +258,31 @@ def problems(found: Mapping[str, Sequence[str]]) -> None:
         print(f"Error: {count} problem{'s' * (count > 1)}; nothing was run", file=sys.stderr)
 
 
-def csv_rows(found: Sequence[Mapping[str, Any]]) -> None:
-    print(as_csv(found))
+def csv_rows(found: Mapping[str, Any]) -> None:
+    print(as_csv(found["trials"]))
+
+
+def promoted(found: Mapping[str, Any]) -> None:
+    """Which version has the alias now, and how to use it."""
+    name = f"{found['model']} version {found['version']}"
+    if found.get("rolled_back"):
+        print(f"{found['alias']} is {name} again: trial {found['trial']}, seed {found['seed']}")
+    elif found["created"]:
+        print(f"{found['alias']} is now {name}: trial {found['trial']}, seed {found['seed']}")
+    else:
+        print(f"{found['alias']} is {name}; this model was registered already, so no version was added")
+    for reason in found["gate"].get("reasons", ())[:1]:
+        print(f"  - {reason}")
+    print(f"use it: sprite-search decompose {found['uri']} IMAGE…")
+
+
+def decomposed(found: Sequence[Mapping[str, Any]]) -> None:
+    """The objects found in each image, and where picture and list were written."""
+    for image in found:
+        objects = ", ".join(f"sprite {o['sprite']}" for o in image["objects"]) or "no object"
+        print(f"{image['image']}: {objects}; error {number(image['error'])}")
+        print(f"  {image['overlay']}")
+        print(f"  {image['json']}")
 
 
 def launched(found: Mapping[str, Any]) -> None:
@@ -265,8 +292,16 @@ def launched(found: Mapping[str, Any]) -> None:
         print("stopped before the end; the same command again goes on where this one stopped")
     elif not found["started"]:
         print("nothing was left to do: the budget of this study is used")
-    best_trials(found["trials"], found["direction"])
+    best_trials(found)
     print()
     choice(found)
     print()
     next_steps(found["study"], found["choice"], Path(found["home"]))
+
+
+def examined(found: Mapping[str, Any]) -> None:
+    """What `doctor` found: a line per check, the counts of each book."""
+    for check in found["checks"]:
+        print(f"{'ok   ' if check['ok'] else 'WRONG'}  {check['name']}: {check['says']}")
+    for book, counts in found.get("counts", {}).items():
+        print(f"       {book}: " + (", ".join(f"{n} {state}" for state, n in counts.items() if n) or "nothing"))

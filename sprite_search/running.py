@@ -22,7 +22,6 @@ def launch(
     """
     from .console import LiveProgress
     from .study.launch import launch as run
-    from .study.table import rows
 
     live = None if quiet else LiveProgress()
     if live is not None:
@@ -30,12 +29,11 @@ def launch(
     result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
     return {
         **overview.outcome(space, result.records),
+        **overview.table(space, result.records),
         "home": str(home.root),
-        "direction": space.objective.direction,
         "interrupted": result.interrupted,
         "seconds": result.seconds,
         "started": result.started,
-        "trials": rows(result.records, labels=True),
     }
 
 
