@@ -39,7 +39,7 @@ def compose_choice(choice, colours, masks, occlusion, background):
     pick = choice[:, :, None, None, None, None]
     alpha = masks.take_along_dim(pick, 2)[:, :, 0]
     colour = colours.take_along_dim(pick, 2)[:, :, 0]
-    return compose(alpha * colour, alpha, occlusion, background)
+    return compose(colour, alpha, occlusion, background)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
@@ -52,17 +52,18 @@ def test_the_product_by_halves_is_the_product(n):
 def test_layers_compose_as_defined_for_any_occlusion():
     _, colours, masks, occlusion, background = scene()
     c, a = colours[:, :, 0], masks[:, :, 0]
-    assert_close(compose(a * c, a, occlusion, background), by_definition(c, a, occlusion, background))
-    assert_close(compose(a * c, a, occlusion), by_definition(c, a, occlusion, torch.zeros_like(background)))
+    assert_close(compose(c, a, occlusion, background), by_definition(c, a, occlusion, background))
+    assert_close(compose(a * c, a, occlusion, background, premultiplied=True), compose(c, a, occlusion, background))
+    assert_close(compose(c, a, occlusion), by_definition(c, a, occlusion, torch.zeros_like(background)))
 
 
 def test_without_predicted_occlusion_later_layers_are_in_front():
     masks = torch.ones(1, 2, 1, 1, 1)
     colours = torch.tensor([0.25, 0.75]).reshape(1, 2, 1, 1, 1)
-    assert compose(masks * colours, masks, in_order(2, masks)).item() == 0.75
+    assert compose(colours, masks, in_order(2, masks)).item() == 0.75
     half = 0.5 * masks  # 0.5 · 0.75 in front, and half of 0.5 · 0.25 shows through
-    assert compose(half * colours, half, in_order(2, masks)).item() == 0.4375
-    assert compose(half * colours, half, in_order(2, masks), torch.ones(1, 1, 1, 1)).item() == 0.6875
+    assert compose(colours, half, in_order(2, masks)).item() == 0.4375
+    assert compose(colours, half, in_order(2, masks), torch.ones(1, 1, 1, 1)).item() == 0.6875
 
 
 def test_what_a_layer_lets_through_hand_computed():

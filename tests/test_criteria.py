@@ -45,7 +45,7 @@ def test_the_expected_error_over_layers_is_the_sum_over_all_choices():
         for j in range(3):
             alpha = torch.stack((masks[:, 0, i], masks[:, 1, j]), 1)
             colour = torch.stack((colours[:, 0, i], colours[:, 1, j]), 1)
-            error = composition_error(image, compose(alpha * colour, alpha, order, background))
+            error = composition_error(image, compose(colour, alpha, order, background))
             expected += p[:, 0, i] * p[:, 1, j] * error
     assert_close(weighted_sum_over_layers(image, colours, masks, p, order, background), expected)
 

@@ -1,8 +1,8 @@
 """Composition of layers into an image (eq. 2), and the greedy search for the best sprites.
 
 Shapes: B images, L layers, K' sprites (the empty one last when there is one), C colour channels. A layer is
-its cover A (B, L, 1, H, W), how much of each pixel it paints, and its paint Q = A · colour (B, L, C, H, W),
-that is colours premultiplied by the cover. The occlusion δ (B, L, L) says at [i, j] whether layer i is in
+its cover A (B, L, 1, H, W), how much of each pixel it paints, and its colours c (B, L, C, H, W) or its paint
+Q = A c, that is colours premultiplied by the cover. The occlusion δ (B, L, L) says at [i, j] whether layer i is in
 front of layer j; its diagonal is zero. The background b (B, C, H, W) is opaque and behind everything;
 without one it is black.
 """
@@ -14,15 +14,16 @@ from torch import Tensor
 
 
 def product(x: Tensor, dim: int) -> Tensor:
-    """Product over one axis by halves: log₂ steps, and a gradient that needs no look at the values.
+    """Product over one axis, pairwise, with a gradient that needs no look at the values.
 
     `torch.prod` waits for the device in its backward pass to see whether anything is zero.
     """
-    while (n := x.shape[dim]) > 1:
-        half = n // 2
-        paired = x.narrow(dim, 0, half) * x.narrow(dim, half, half)
-        x = torch.cat((paired, x.narrow(dim, n - 1, 1)), dim) if n % 2 else paired
-    return x.squeeze(dim)
+    factors = list(x.unbind(dim))
+    while len(factors) > 1:
+        half = len(factors) // 2
+        pairs = zip(factors[:half], factors[half : 2 * half], strict=True)
+        factors = [a * b for a, b in pairs] + factors[2 * half :]
+    return factors[0]
 
 
 def in_order(layers: int, like: Tensor) -> Tensor:
@@ -39,21 +40,34 @@ def visibility(cover: Tensor, occlusion: Tensor) -> Tensor:
     Returns:
         (B, L, 1, H, W).
     """
-    return product(1 - occlusion[..., None, None, None] * cover.unsqueeze(2), dim=1)
+    batch, layers, _, height, width = cover.shape
+    # 1 − δ_jl A_j for all pairs as products of columns δ_j. and rows A_j: one pass, and one for each gradient
+    front = occlusion.expand(batch, layers, layers).reshape(batch * layers, layers, 1)
+    rows = cover.reshape(batch * layers, 1, height * width)
+    factors = torch.baddbmm(cover.new_ones(()), front, rows, alpha=-1)
+    return product(factors.unflatten(0, (batch, layers)), dim=1).reshape(cover.shape)
 
 
-def compose(paint: Tensor, cover: Tensor, occlusion: Tensor, background: Tensor | None = None) -> Tensor:
-    """x̂ = Σ_l V_l Q_l + [Π_l (1 − A_l)] b, layers over a background (eq. 2).
+def compose(
+    colours: Tensor,
+    cover: Tensor,
+    occlusion: Tensor,
+    background: Tensor | None = None,
+    *,
+    premultiplied: bool = False,
+) -> Tensor:
+    """x̂ = Σ_l V_l A_l c_l + [Π_l (1 − A_l)] b, layers over a background (eq. 2).
 
     Args:
-        paint: Q, premultiplied colours (B, L, C, H, W).
+        colours: c, (B, L, C, H, W); with `premultiplied` paint Q, that takes the place of A c.
         cover: A, (B, L, 1, H, W).
         occlusion: δ, (B, L, L) or (L, L).
         background: b, (B, C, H, W), or None for black.
     Returns:
         (B, C, H, W).
     """
-    image = (visibility(cover, occlusion) * paint).sum(1)
+    share = visibility(cover, occlusion)
+    image = ((share if premultiplied else share * cover) * colours).sum(1)
     return image if background is None else image + product(1 - cover, dim=1) * background
 
 

@@ -80,11 +80,11 @@ def weighted_sum_over_layers(
     pick = choices(sprites, layers).to(p.device)
     layer = torch.arange(layers, device=p.device).expand_as(pick)
     cover = masks[:, layer, pick].flatten(0, 1)
-    paint = cover * colours[:, layer, pick].flatten(0, 1)
+    each_colour = colours[:, layer, pick].flatten(0, 1)
     ways = len(pick)
     each = None if background is None else background.repeat_interleave(ways, 0)
     order = occlusion.expand(batch, layers, layers).repeat_interleave(ways, 0)
-    composites = compose(paint, cover, order, each).unflatten(0, (batch, ways))
+    composites = compose(each_colour, cover, order, each).unflatten(0, (batch, ways))
     return (p[:, layer, pick].prod(-1) * error_of_each(image, composites, weight)).sum(1)
 
 

@@ -220,14 +220,14 @@ class MultiLayer(SpriteModel):
         if self.decision is not None and self.config.model.mix == "exact":
             return self.render_exact(scene, p)
         colours, masks = self.placed_mix(scene, p)
-        return compose(masks * colours, masks, scene.occlusion, scene.background)
+        return compose(colours, masks, scene.occlusion, scene.background)
 
     def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
         """x̂ with premultiplied mixing (model.md §1.3 B): A = Σₖ pₖ αₖ and Q = Σₖ pₖ αₖ cₖ of placed sprites."""
         colours, masks = self.placed_apart(scene)
         weighted = p[..., : self.count, None, None, None] * masks
         cover, paint = weighted.sum(2), (weighted * colours).sum(2)
-        return compose(paint, cover, scene.occlusion, scene.background)
+        return compose(paint, cover, scene.occlusion, scene.background, premultiplied=True)
 
     def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Every sprite placed in every layer: colours (B, L, K, C, H, W) and masks (B, L, K, 1, H, W)."""

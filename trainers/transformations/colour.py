@@ -9,7 +9,7 @@ from .family import TRANSFORMATIONS, ColourTransformation
 
 def soft_clamp(x: Tensor, slope: float = 0.01) -> Tensor:
     """x in [0, 1]; outside, `slope` of the excess remains so that gradients do not vanish (DTI)."""
-    return x.clamp(0, 1) * (1 - slope) + x * slope
+    return x.clamp(0, 1).lerp(x, slope)
 
 
 @TRANSFORMATIONS.add("color")
