@@ -30,7 +30,7 @@ h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid #8884; white-space: nowrap }
-th:first-child, td.text, th.text { text-align: left }
+th:first-child, td:first-child { text-align: left }
 tr.chosen { background: #3a93; font-weight: 600 } tr.dim { opacity: .6 }
 figure { margin: 0 0 1.2rem } figcaption { font-size: 13px; opacity: .8 }
 img { max-width: 100%; image-rendering: pixelated }

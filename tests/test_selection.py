@@ -127,6 +127,13 @@ def test_no_criterion_reads_a_label(by):
     candidates([NoLabels(r) for r in clear_study()], CRITERIA[by])
 
 
+def test_settings_across_which_a_criterion_does_not_compare_are_said_aloud():
+    rows = clear_study()
+    assert not any("compare fairly" in r for r in choose(rows).reasons)
+    rows[0]["sprites.count"] = rows[1]["sprites.count"] = 20
+    assert any("sprites.count" in r and "compare fairly" in r for r in choose(rows).reasons)
+
+
 def test_the_order_of_rows_does_not_matter():
     rows = [*clear_study(), *config(7, (0.001,), state="pruned")]
     shuffled = rows[:]

@@ -75,7 +75,8 @@ def choose(
         ValueError: `by` is not known, or the objective is a label metric.
     """
     judge = _judge(by, metric, direction)
-    kept, rejected = candidates(without_labels(rows), judge)
+    rows = without_labels(rows)
+    kept, rejected = candidates(rows, judge)
     ranked = sorted(kept, key=lambda c: (c.cost, c.trial))
     if not ranked:
         return Choice(None, None, [_nothing(rejected)], rejected, None, True, [], by)
@@ -85,7 +86,12 @@ def choose(
     return Choice(
         trial=leader.trial,
         seed=leader.best.seed,
-        reasons=[*_reasons(leader, others, rejected, judge), *_trust(ranked, trust), *unsure],
+        reasons=[
+            *_reasons(leader, others, rejected, judge),
+            *_unlike(rows, {c.trial for c in kept}, judge),
+            *_trust(ranked, trust),
+            *unsure,
+        ],
         rejected=rejected,
         reliability=trust,
         abstained=bool(unsure),
@@ -159,6 +165,15 @@ def _reasons(leader: Candidate, others: Sequence[Candidate], rejected: Sequence[
             " (stopped early, failed or degenerate)"
         )
     return said
+
+
+def _unlike(rows: Sequence[Row], kept: set[int], judge: Criterion) -> list[str]:
+    """A warning about settings across which the criterion does not compare, where they differ."""
+    own = [r for r in rows if r["trial"] in kept]
+    differ = [name for name in judge.not_across if len({repr(r.get(name)) for r in own}) > 1]
+    if not differ:
+        return []
+    return [f"beware: the trials differ in {', '.join(differ)}, across which {_of(judge)} does not compare fairly"]
 
 
 def _of(judge: Criterion) -> str:

@@ -67,7 +67,16 @@ def _balance(row: Row) -> float:
     return math.log(effective) / math.log(count) if count > 1 and effective > 0 else math.nan
 
 
-_CAPACITY = ("sprites.count", "model.layers", "transformations.sequence")
+#: What lets a model explain more without being more right, and softness: a mix of sprites fits better than one.
+_CAPACITY = (
+    "sprites.count",
+    "model.layers",
+    "transformations.sprite",
+    "transformations.layer",
+    "decision.kind",
+    "decision.activation",
+    "decision.temperature",
+)
 
 CRITERIA: dict[str, Criterion] = {
     entry.name: entry
