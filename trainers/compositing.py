@@ -41,11 +41,12 @@ def visibility(cover: Tensor, occlusion: Tensor) -> Tensor:
         (B, L, 1, H, W).
     """
     batch, layers, _, height, width = cover.shape
-    # 1 − δ_jl A_j for all pairs as products of columns δ_j. and rows A_j: one pass, and one for each gradient
-    front = occlusion.expand(batch, layers, layers).reshape(batch * layers, layers, 1)
-    rows = cover.reshape(batch * layers, 1, height * width)
+    # 1 − δ_jl A_j for all pairs as products of columns δ_j. and rows A_j: one pass, and one for each gradient;
+    # j comes first, as taking a tensor apart along its first axis is cheap
+    front = occlusion.expand(batch, layers, layers).transpose(0, 1).reshape(layers * batch, layers, 1)
+    rows = cover.transpose(0, 1).reshape(layers * batch, 1, height * width)
     factors = torch.baddbmm(cover.new_ones(()), front, rows, alpha=-1)
-    return product(factors.unflatten(0, (batch, layers)), dim=1).reshape(cover.shape)
+    return product(factors.unflatten(0, (layers, batch)), dim=0).reshape(cover.shape)
 
 
 def compose(
