@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from ..checkpoints import CheckpointStore
 from ..home import Home
+from ..selection import choose
 from ..space import Space
 from .ledger import Job, Ledger
 from .records import TrialRecord, best
+from .table import rows
 
 STOP_FILE = "stop"
 _KEPT = 5  #: how many of the best trials keep their weights
@@ -167,7 +169,13 @@ class Driver:
             keep.add(first.number)
             left.remove(first)
         keep |= {int(line) for line in self._pinned()}
+        keep |= self._trusted(records)
         self.store.retain(self.space.name, keep)
+
+    def _trusted(self, records: Sequence[TrialRecord]) -> set[int]:
+        """The trial that `select` would choose and its runners-up: not always the best, which may be degenerate."""
+        choice = choose(rows(records))
+        return {n for n in (choice.trial, *(r["trial"] for r in choice.runners_up)) if n is not None}
 
     def _pinned(self) -> list[str]:
         """Trials that were promoted; their weights are never dropped."""

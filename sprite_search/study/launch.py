@@ -57,6 +57,7 @@ def launch(
         WorkError: too many trials failed, or the disk is full; what was found is kept.
     """
     began = time.monotonic()
+    _check_machine(space, address)
     home.create()
     with lease(home.study(space.name)):
         from .ledger import Ledger
@@ -66,7 +67,6 @@ def launch(
         open_jobs = [r for r in ledger.records() if r.state in ("running", "queued")]
         if not ledger.remaining(space) and not open_jobs:
             return Result(tuple(ledger.records()), False, time.monotonic() - began, 0)
-        _check_machine(space, address)
         before = len(ledger.records())
         driver = _run(ledger, space, home, address, progress)
         records = tuple(ledger.records())
