@@ -7,6 +7,7 @@ member's from its own generator, so a member does what it would do alone.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,6 +38,16 @@ def check_members(members: Sequence[TrialConfig]) -> None:
         # a regulariser of weight 0 has no further settings, so those may be missing
         if not name.startswith("regularisers.") and any(name not in config.values for config in members):
             raise SettingError(name, f"is set in some members only; {_advice()}")
+
+
+def common(members: Sequence[TrialConfig]) -> TrialConfig:
+    """One config that speaks for all members: the first, with each regulariser as a member that uses it has it."""
+    sections = dict(members[0].sections)
+    for name in sections:
+        if name.startswith("regularisers."):
+            using = (m.section(name) for m in members if m.section(name).weight > 0)
+            sections[name] = next(using, sections[name])
+    return dataclasses.replace(members[0], sections=sections)
 
 
 def _is_weight(name: str) -> bool:

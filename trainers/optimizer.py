@@ -77,10 +77,10 @@ class StackedAdam:
                 key = (rate.learning_rates[member], rate.weight_decay)
                 calls.setdefault(key, []).append((*view, part))
         for (learning_rate, decay), rows in calls.items():
-            values, first, second, steps, parts = (list(column) for column in zip(*rows, strict=True))
+            values, first, second, steps, own = map(list, zip(*rows, strict=True))
             adam(
                 values,
-                parts,
+                own,
                 first,
                 second,
                 [],

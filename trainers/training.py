@@ -18,7 +18,7 @@ from torch import Tensor
 from . import checkpoint, datasets
 from .decisions import gumbel
 from .evaluation import evaluate
-from .members import build, check_members, seed_of
+from .members import build, check_members, common, seed_of
 from .models import ImageShape, Phase, SpriteModel
 from .optimizer import Rate, StackedAdam, learning_rates
 from .settings import MULTILAYER, TrialConfig, setting
@@ -111,7 +111,7 @@ class Trainer:
 
     def __init__(self, members: Sequence[TrialConfig], dataset: datasets.Dataset, device: str):
         self.members, self.dataset, self.device = tuple(members), dataset, torch.device(device)
-        self.config = members[0]
+        self.config = common(members)
         self.images = dataset.images.to(self.device)
         self.train_index = dataset.train.to(self.device)
         self.shape = ImageShape(*dataset.images.shape[1:])
@@ -129,8 +129,7 @@ class Trainer:
         index = self.dataset.train
         index = index[torch.randperm(len(index), generator=g)[:MOST_SAMPLES]]
         samples = self.dataset.images[index].float() / 255
-        config = self.members[member]
-        return config.parts["model"](config, self.shape, samples, g)
+        return self.config.parts["model"](self.config, self.shape, samples, g)
 
     def _weights(self) -> dict[str, Tensor]:
         """λ of each regulariser that some member uses, (G,)."""
