@@ -81,7 +81,7 @@ def test_members_of_other_shapes_are_refused():
     configs = [TrialConfig.from_flat({**DIGITS, "encoder.pool": pool}) for pool in (1, 2)]
     with pytest.raises(SettingError, match=r"encoder.pool is 1 in one member and 2 in another; .* differ in seed"):
         check_members(configs)
-    with pytest.raises(SettingError, match="model.kind is 'clustering'"):
+    with pytest.raises(SettingError, match=r"model.kind is 'clustering'"):
         check_members([TrialConfig.from_flat(DIGITS), TrialConfig.from_flat({**DIGITS, "model.kind": "multilayer"})])
 
 

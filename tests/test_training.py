@@ -208,14 +208,14 @@ def test_a_diverging_loss_names_the_member_and_the_epoch():
     trainer = Trainer(configs, datasets.load(configs[0]), "cpu")
     with torch.no_grad():
         trainer.stack.parameters["decision.map.weight"][1] = float("nan")
-    with pytest.raises(Diverged, match="member 1 .*epoch 1.*learning_rate") as caught:
+    with pytest.raises(Diverged, match=r"member 1 .*epoch 1.*learning_rate") as caught:
         next(trainer.run())
     assert (caught.value.member, caught.value.epoch) == (1, 1)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     next(iter(train(members(DIGITS), device="cpu"))).save(tmp_path)
-    with pytest.raises(DataError, match="differs in sprites.count"):
+    with pytest.raises(DataError, match=r"differs in sprites.count"):
         train(members({**DIGITS, "sprites.count": 5}), device="cpu", resume=tmp_path)
     with pytest.raises(DataError, match="1 members, not 2"):
         train(members(DIGITS, 2), device="cpu", resume=tmp_path)
@@ -246,5 +246,5 @@ def test_a_finished_training_resumes_to_nothing(tmp_path):
 
 
 def test_members_that_differ_in_more_are_refused():
-    with pytest.raises(SettingError, match="sprites.count is 4 in one member and 5"):
+    with pytest.raises(SettingError, match=r"sprites.count is 4 in one member and 5"):
         train([*members(DIGITS), *members({**DIGITS, "sprites.count": 5})], device="cpu")
