@@ -231,6 +231,13 @@ class Reader:
     # -- how it is searched -----------------------------------------------------------------------
 
     def _objective(self, search: Mapping[str, Dimension]) -> Objective:
+        for name in search:
+            if name.startswith("dataset."):
+                self.wrong(
+                    self._where[name],
+                    name,
+                    "is searched, but trials on different images do not compare; set it under trial:",
+                )
         entry = self.top.get("objective")
         if entry is None:
             return Objective()
@@ -265,13 +272,6 @@ class Reader:
                     entry,
                     "objective",
                     f"{metric} is scaled by {name}, so trials would not compare; use val/reconstruction",
-                )
-                return
-            if name.startswith("dataset."):
-                self.wrong(
-                    self._where[name],
-                    name,
-                    "is searched, but trials on different images do not compare; set it under trial:",
                 )
                 return
 
