@@ -33,8 +33,9 @@ class SpriteTrial(tune.Trainable):
     """Trains all replicates of one configuration as members of one training, a report per `step`.
 
     ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
-    cpu, driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is wrong with the
-    configuration or its data ends the trial with a reason; anything else is raised, and retried by Tune.
+    cpu, gpu, driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is wrong with the
+    configuration or its data ends the trial with a reason; anything else is raised, and the driver starts the
+    trial again.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -43,13 +44,19 @@ class SpriteTrial(tune.Trainable):
         check_packages()
         job = config["job"]
         torch.set_num_threads(max(1, int(job["cpu"])))
+        if 0 < job["gpu"] < 1 and torch.cuda.is_available():
+            # Ray only counts fractions; this keeps one trial from taking its neighbours' memory
+            torch.cuda.set_per_process_memory_fraction(float(job["gpu"]))
         self.store = CheckpointStore(job["checkpoints"])
         self.stack = ExitStack()
         self.stack.enter_context(self.store.owned(job["study"], job["number"]))
         self.job = job
+        _fault("poison", job)
         self.reports = self._reports()
 
     def step(self) -> dict[str, Any]:
+        import torch
+
         from trainers.errors import DataError
         from trainers.settings import SettingError
         from trainers.training import Diverged
@@ -58,6 +65,10 @@ class SpriteTrial(tune.Trainable):
             return next(self.reports)
         except (Diverged, DataError, SettingError) as error:
             return self._failed(str(error))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            torch.cuda.empty_cache()
+            what = "GPU" if isinstance(error, torch.OutOfMemoryError) else "main"
+            return self._failed(f"{what} memory ran out; give trials more of it, or search smaller models or batches")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return self._failed(f"no space left for checkpoints in {self.job['checkpoints']}", fatal=True)
@@ -88,17 +99,15 @@ class SpriteTrial(tune.Trainable):
         job = self.job
         members = [TrialConfig.from_flat({**job["config"], "seed": seed}) for seed in job["seeds"]]
         epochs = int(members[0]["training.epochs"])
-        latest = self.store.latest(job["study"], job["number"])
-        history = self.store.history(job["study"], job["number"]) if latest else []
+        latest, history = self._begun()
         if history:
             # the driver may have died before it heard of the last report
             yield self._result(history[-1], epochs)
             if history[-1]["epoch"] >= epochs:
                 return
-        else:
-            latest = None
         for progress in train(members, data=Path(job["data"]), resume=latest):
-            entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": list(progress.metrics)}
+            metrics = list(progress.metrics)
+            entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
             history.append(entry)
             last = progress.epoch >= progress.epochs
 
@@ -109,7 +118,27 @@ class SpriteTrial(tune.Trainable):
 
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
+            _fault("worker_dies", job, resumed=latest is not None)
+            _fault("nan", job, metrics=metrics)
             yield self._result(entry, progress.epochs)
+
+    def _begun(self) -> tuple[Path | None, list[dict[str, Any]]]:
+        """The newest checkpoint and its reports; nothing where a failing disk left it unreadable.
+
+        Starting again then repeats the same numbers: a training follows from its seeds.
+        """
+        from trainers import checkpoint
+        from trainers.errors import DataError
+
+        latest = self.store.latest(self.job["study"], self.job["number"])
+        history = self.store.history(self.job["study"], self.job["number"]) if latest else []
+        if latest is None or not history:
+            return None, []
+        try:
+            checkpoint.read(latest, "cpu")
+        except DataError:
+            return None, []
+        return latest, history
 
     def _draw(self, folder: Path) -> None:
         from trainers import datasets, load
@@ -122,11 +151,23 @@ class SpriteTrial(tune.Trainable):
             save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
-        done = entry["epoch"] >= epochs
-        return {"epoch": entry["epoch"], "epochs": epochs, "metrics": entry["metrics"], tune.result.DONE: done}
+        return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}
 
 
-def _fault(name: str, job: dict[str, Any]) -> None:
-    """For crash tests: $SPRITE_FAULT=NAME kills the driver at this point, once."""
-    if os.environ.get("SPRITE_FAULT") == name and job["attempt"] == 1:
+def _fault(
+    name: str, job: dict[str, Any], *, resumed: bool = False, metrics: list[dict[str, float]] | None = None
+) -> None:
+    """For crash tests: does what $SPRITE_FAULT=NAME[:TRIAL] says when it is NAME's turn.
+
+    after_checkpoint kills the driver once, worker_dies this worker once, poison this worker at every attempt;
+    nan replaces the metrics.
+    """
+    wanted, _, number = os.environ.get("SPRITE_FAULT", "").partition(":")
+    if wanted != name or (number and int(number) != job["number"]):
+        return
+    if metrics is not None:
+        metrics[:] = [dict.fromkeys(m, float("nan")) for m in metrics]
+    elif name == "after_checkpoint" and job["attempt"] == 1:
         os.kill(job["driver"], signal.SIGKILL)
+    elif name == "poison" or (name == "worker_dies" and not resumed):
+        os.kill(os.getpid(), signal.SIGKILL)

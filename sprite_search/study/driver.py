@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +13,13 @@ from ..checkpoints import CheckpointStore
 from ..home import Home
 from ..selection import choose
 from ..space import Space
+from .budget import busy_hours
 from .ledger import Job, Ledger
-from .records import TrialRecord, best
+from .records import TrialRecord, mean_over_seeds
 from .table import rows
 
 STOP_FILE = "stop"
+RETRIES = 2  #: how often a trial whose worker died is started again
 _KEPT = 5  #: how many of the best trials keep their weights
 
 
@@ -26,12 +29,6 @@ class Record(Protocol):
     def begin(self, record: TrialRecord, seeds: Sequence[int]) -> None: ...
     def log(self, record: TrialRecord, history: Sequence[Mapping[str, Any]]) -> None: ...
     def end(self, record: TrialRecord, history: Sequence[Mapping[str, Any]], artifacts: Path | None) -> None: ...
-
-
-class Watcher(Protocol):
-    """Shows progress."""
-
-    def update(self, records: Sequence[TrialRecord], note: str | None = None) -> None: ...
 
 
 class Driver:
@@ -53,50 +50,64 @@ class Driver:
         self.ledger, self.space, self.home, self.tracker = ledger, space, home, tracker
         self.store = CheckpointStore(home.checkpoints)
         self.watch = watch or (lambda records, note: None)
-        self.clock = clock
-        self.began = clock()
+        self.clock, self.began = clock, clock()
+        self.spent = busy_hours(ledger.records())
         self.draining = False
         self.fatal: str | None = None
-        self.waiting: list[Job] = ledger.unfinished()
-        self.jobs: dict[str, Job] = {}
+        self.waiting: list[Job] = ledger.unfinished(space)
+        self.jobs: dict[str, Job] = {}  #: what runs now, by the runner's name for it
+        self.started = 0
         self.seeds = list(range(space.replicates))
         self.stop_file = home.study(space.name) / STOP_FILE
+        self._dry = False  # nothing to ask for until a trial ends
 
     # -- what runs asks ---------------------------------------------------------------------------
 
     def next(self, trial_id: str) -> dict[str, Any] | None:
-        """The next job for a worker, None when there is none."""
-        if self.closing():
+        """The next job for a worker, None when there is none now; see `finished`."""
+        if self.stopping() or self._dry:
             return None
-        job = self.waiting.pop(0) if self.waiting else self.ledger.ask(self.space)
+        job = self.waiting.pop(0) if self.waiting else None if self.closing() else self.ledger.ask(self.space)
         if job is None:
+            self._dry = True
             return None
         self.jobs[trial_id] = job
-        record = self._record(job.number)
+        attempt = self.ledger.take_up(job.number) if job.begun else 1
+        self.started += not job.begun
+        record = self.ledger.record(job.number)
         self.tracker.begin(record, self.seeds)
-        if job.attempt > 1:
+        if job.begun:
             self.tracker.log(record, self.store.history(self.space.name, job.number))
-        self._show(f"trial {job.number} starts" if job.attempt == 1 else f"trial {job.number} goes on")
+        self._show(f"trial {job.number} goes on" if job.begun else f"trial {job.number} starts")
         return {
             "study": self.space.name,
             "number": job.number,
             "config": dict(job.config),
-            "attempt": job.attempt,
+            "attempt": attempt,
             "seeds": self.seeds,
             "checkpoints": str(self.store.root),
             "data": str(self.home.data),
             "cpu": self.space.resources.cpu,
+            "gpu": self.space.resources.gpu,
             "driver": os.getpid(),
         }
 
+    def finished(self) -> bool:
+        """Whether no job can come any more: nothing runs that could fail and leave its place to another."""
+        return not self.jobs
+
+    def stopping(self) -> bool:
+        """Whether running trials are to end at their next report."""
+        return self.draining or self.fatal is not None or self.stop_file.exists()
+
     def closing(self) -> bool:
-        """Whether no new trial is to be started."""
-        if self.draining or self.fatal or self.stop_file.exists():
-            return True
+        """Whether no new configuration is to be asked for; those begun are finished."""
+        return self.out_of_time() or self.ledger.counts()["failed"] > self.space.budget.max_failed
+
+    def out_of_time(self) -> bool:
+        """Whether the study, all its launches together, ran for the hours it has."""
         hours = self.space.budget.hours
-        if hours is not None and self.clock() - self.began > hours * 3600:
-            return True
-        return self.ledger.failures() > self.space.budget.max_failed
+        return hours is not None and self.spent + (self.clock() - self.began) / 3600 >= hours
 
     def drain(self) -> None:
         """No new trials; running ones stop at their next report and stay resumable."""
@@ -107,68 +118,83 @@ class Driver:
 
     def reported(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Books a report; False when the trial is to stop."""
-        number = self.jobs[trial_id].number
-        if self._record(number).done:
+        job = self.jobs.get(trial_id)
+        if job is None:
             return False
+        number = job.number
         if reason := result.get("failed"):
             if result.get("fatal"):  # not the trial's fault: it stays to be taken up again
                 self.fatal = str(reason)
-            else:
-                self._fail(number, str(reason))
-            return False
+                self._release(trial_id)
+                return False
+            return self._fail(trial_id, str(reason))
         epoch, epochs, metrics = int(result["epoch"]), int(result["epochs"]), result["metrics"]
+        if wrong := self._objective_problem(metrics):
+            return self._fail(trial_id, wrong)
         pruned = self.ledger.report(self.space, number, epoch, epochs, self.seeds, metrics)
-        if epoch >= epochs:
-            self.ledger.complete(self.space, number)
-            self._end(number)
-            return False
-        if pruned:
-            self.ledger.prune(number)
-            self._end(number)
-            return False
-        record = self._record(number)
-        self.tracker.log(record, [{"epoch": epoch, "time": int(time.time() * 1000), "metrics": metrics}])
+        if pruned or epoch >= epochs:
+            self.ledger.prune(number) if pruned else self.ledger.complete(self.space, number)
+            return self._end(trial_id)
+        entry = {"epoch": epoch, "time": result["time"], "metrics": metrics}
+        self.tracker.log(self.ledger.record(number), [entry])
         self._show(None)
-        return not (self.draining or self.fatal or self.stop_file.exists())
+        if self.stopping():
+            self._release(trial_id)
+            return False
+        return True
 
-    def crashed(self, trial_id: str) -> None:
-        """Books a trial whose worker died more often than allowed."""
+    def crashed(self, trial_id: str, reason: str, *, counts: bool = True) -> None:
+        """Books a worker that died: its trial is started again, or fails when that happened too often.
+
+        Args:
+            reason: why, as far as is known.
+            counts: False where nothing was wrong, as when a machine was taken away.
+        """
         job = self.jobs.get(trial_id)
-        if job is not None and not self._record(job.number).done:
-            self._fail(job.number, "its worker crashed on every attempt")
+        if job is None:
+            return
+        if counts and self.ledger.crash(job.number) > RETRIES:
+            self._fail(trial_id, f"its worker died {RETRIES + 1} times, the last time because {reason}")
+            return
+        self._release(trial_id)
+        self.waiting.insert(0, Job(job.number, job.config, begun=True))
+        self._show(f"trial {job.number} is started again: {reason}")
 
-    def retried(self, trial_id: str) -> None:
-        """Books one more attempt of a trial whose worker died."""
-        if job := self.jobs.get(trial_id):
-            self.ledger.retry(job.number)
-            record = self._record(job.number)
-            self.tracker.begin(record, self.seeds)
-            self._show(f"trial {job.number} is started again: its worker died")
+    def _objective_problem(self, metrics: Sequence[Mapping[str, float]]) -> str | None:
+        name = self.space.objective.metric
+        if any(name not in m for m in metrics):
+            return f"{name} was not reported" + (": the data has no labels" if name.startswith("labels/") else "")
+        return None if math.isfinite(mean_over_seeds(metrics, name)) else f"{name} is not a finite number"
 
-    def _fail(self, number: int, reason: str) -> None:
-        self.ledger.fail(number, reason)
-        self._end(number)
+    def _fail(self, trial_id: str, reason: str) -> bool:
+        self.ledger.fail(self.jobs[trial_id].number, reason)
+        return self._end(trial_id)
 
-    def _end(self, number: int) -> None:
-        record = self._record(number)
+    def _end(self, trial_id: str) -> bool:
+        number = self._release(trial_id)
+        record = self.ledger.record(number)
         latest = self.store.latest(self.space.name, number)
         pictures = latest / "pictures" if latest is not None else None
         self.tracker.end(record, self.store.history(self.space.name, number), pictures)
         self.retain()
         self._show(f"trial {number} {record.state}" + (f": {record.reason}" if record.reason else ""))
+        return False
+
+    def _release(self, trial_id: str) -> int:
+        """The trial does not run any more; its place is free."""
+        self._dry = False
+        return self.jobs.pop(trial_id).number
+
+    # -- weights ----------------------------------------------------------------------------------
 
     def retain(self) -> None:
-        """Keeps the weights of the best and of running trials."""
+        """Keeps the weights of running trials, of the best, of the one `select` takes and of promoted ones."""
         records = self.ledger.records()
-        keep = {r.number for r in records if not r.done}
-        left = [r for r in records if r.state == "complete"]
-        for _ in range(_KEPT):
-            first = best(left, self.space.objective.direction)
-            if first is None:
-                break
-            keep.add(first.number)
-            left.remove(first)
-        keep |= {int(line) for line in self._pinned()}
+        keep = {r.number for r in records if not r.done} | self._promoted()
+        complete = [r for r in records if r.state == "complete" and r.value is not None]
+        sign = 1 if self.space.objective.direction == "minimize" else -1
+        keep |= {r.number for r in sorted(complete, key=lambda r: sign * (r.value or 0.0))[:_KEPT]}
+        keep |= {r.number for r in sorted(complete, key=_error)[:_KEPT]}
         keep |= self._trusted(records)
         self.store.retain(self.space.name, keep)
 
@@ -177,15 +203,17 @@ class Driver:
         choice = choose(rows(records))
         return {n for n in (choice.trial, *(r["trial"] for r in choice.runners_up)) if n is not None}
 
-    def _pinned(self) -> list[str]:
-        """Trials that were promoted; their weights are never dropped."""
+    def _promoted(self) -> set[int]:
         try:
-            return (self.home.study(self.space.name) / "promoted").read_text().split()
+            return {int(n) for n in (self.home.study(self.space.name) / "promoted").read_text().split()}
         except OSError:
-            return []
-
-    def _record(self, number: int) -> TrialRecord:
-        return next(r for r in self.ledger.records() if r.number == number)
+            return set()
 
     def _show(self, note: str | None) -> None:
         self.watch(self.ledger.records(), note)
+
+
+def _error(record: TrialRecord) -> float:
+    """What `select` compares without being told otherwise."""
+    value = mean_over_seeds([s["metrics"] for s in record.seeds], "val/reconstruction")
+    return value if math.isfinite(value) else math.inf

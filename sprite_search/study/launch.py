@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainers.settings import TrialConfig
 
@@ -14,8 +16,16 @@ from ..checkpoints import CheckpointStore
 from ..errors import InputError, WorkError
 from ..home import Home
 from ..space import Space
-from .lease import holder, lease
-from .records import TrialRecord, counts
+from .budget import busy_hours, trials_left
+from .lease import holder, lease, store_lease
+from .records import TrialRecord
+
+if TYPE_CHECKING:
+    from trainers.datasets import Dataset
+
+    from ..tracking import Tracker
+    from .driver import Driver
+    from .ledger import Ledger
 
 
 class Progress(Protocol):
@@ -28,12 +38,13 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """How a launch ended."""
+    """How a launch ended: all trials of the study, how many were started now, and what is worth saying."""
 
     records: tuple[TrialRecord, ...]
     interrupted: bool
     seconds: float
     started: int
+    note: str | None = None
 
 
 def launch(
@@ -59,61 +70,117 @@ def launch(
     began = time.monotonic()
     _check_machine(space, address)
     home.create()
-    with lease(home.study(space.name)):
+    folder = home.study(space.name)
+    with lease(folder), store_lease(home.study_store, space.name):
         from .ledger import Ledger
 
         ledger = Ledger.create(home, space, allow_space_change=allow_space_change)
-        (home.study(space.name) / "stop").unlink(missing_ok=True)
-        open_jobs = [r for r in ledger.records() if r.state in ("running", "queued")]
-        if not ledger.remaining(space) and not open_jobs:
-            return Result(tuple(ledger.records()), False, time.monotonic() - began, 0)
-        before = len(ledger.records())
+        (folder / "stop").unlink(missing_ok=True)
+        if _nothing_to_do(ledger, space):
+            _reconcile(ledger, space, home)
+            note = _left_undone(ledger, space)
+            return Result(tuple(ledger.records()), False, time.monotonic() - began, 0, note)
         driver = _run(ledger, space, home, address, progress)
-        records = tuple(ledger.records())
         if driver.fatal:
             raise WorkError(f"{driver.fatal}; make room and run the same command again: nothing is lost")
-        failed = counts(records)["failed"]
-        if failed > space.budget.max_failed:
-            reason = next(r.reason for r in reversed(records) if r.state == "failed")
+        records = tuple(ledger.records())
+        failed = [r for r in records if r.state == "failed"]
+        if len(failed) > space.budget.max_failed:
             raise WorkError(
-                f"{space.name}: {failed} trials failed, the last because {reason}; see `sprite-search trials`"
+                f"{space.name}: {len(failed)} trials failed, the last because {failed[-1].reason};"
+                f" see `sprite-search trials {space.name}`, or allow more with budget.max_failed"
             )
         interrupted = driver.draining or driver.stop_file.exists()
         driver.stop_file.unlink(missing_ok=True)
-        return Result(records, interrupted, time.monotonic() - began, len(records) - before)
+        note = None if interrupted else _left_undone(ledger, space)
+        return Result(records, interrupted, time.monotonic() - began, driver.started, note)
 
 
-def _run(ledger: Any, space: Space, home: Home, address: str | None, progress: Progress | None) -> Any:
-    from trainers import datasets
+def _nothing_to_do(ledger: Ledger, space: Space) -> bool:
+    records = ledger.records()
+    if any(r.state == "running" for r in records):
+        return False
+    hours = space.budget.hours
+    return not ledger.remaining(space) or (hours is not None and busy_hours(records) >= hours)
 
+
+def _left_undone(ledger: Ledger, space: Space) -> str | None:
+    """Why fewer configurations were tried than were asked for; None when all were."""
+    records = ledger.records()
+    left = trials_left(records, space.budget.trials)
+    if not left:
+        return None
+    asked = f"{space.budget.trials - left} of {space.budget.trials} configurations"
+    if ledger.exhausted(space):
+        return f"{asked}: the space has no more; widen a range or add choices"
+    hours = space.budget.hours
+    if hours is not None and busy_hours(records) >= hours * 0.99:
+        return f"{asked}: the {hours:g} hours of the study are used; give it more with --time-budget or budget.hours"
+    return f"{asked}: the sampler found nothing new; try sampler random"
+
+
+def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
+    """Mends what a crash left undone in the record of a finished study."""
+    tracker, store = _tracker(space, home, {}), CheckpointStore(home.checkpoints)
+    try:
+        tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
+    finally:
+        tracker.close()
+
+
+def _tracker(space: Space, home: Home, tags: dict[str, str]) -> Tracker:
     from ..tracking import Tracker
+
+    return Tracker(home, space.name, space_hash=space.hash, tags={"sprite.profile": space.profile or "none", **tags})
+
+
+def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress: Progress | None) -> Driver:
+    from ..trial import check_packages
     from . import tuning
     from .driver import Driver
 
-    # made or read once here, so that workers find it and a missing file is told before anything runs
-    config = TrialConfig.from_flat({**space.sample(0), "seed": 0})
-    dataset = datasets.load(config, home.data)
+    check_packages()
+    dataset = _dataset(space, home)
+    # its schema is made here, before there are others who could
+    tracker = _tracker(space, home, {"sprite.code": tuning.code_identity(), "sprite.data": dataset.fingerprint})
     store = CheckpointStore(home.checkpoints)
-    tags = {
-        "sprite.code": tuning.code_identity(),
-        "sprite.data": dataset.fingerprint,
-        "sprite.profile": space.profile or "none",
-    }
-    tracker = Tracker(home, space.name, space_hash=space.hash, tags=tags)
     if progress is not None:
         progress.start(space, ledger.records())
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
-        watch = progress.update if progress is not None else None
-        driver = Driver(ledger, space, home, tracker, watch=watch)
-        with tuning.connected(home.root, address):
-            tuning.run(driver)
+        driver = Driver(ledger, space, home, tracker, watch=progress.update if progress is not None else None)
+        with _work_folder(home.study(space.name)) as work, tuning.connected(work, address):
+            tuning.run(driver, work)
         driver.retain()
         return driver
     finally:
         tracker.close()
         if progress is not None:
             progress.stop()
+
+
+def _dataset(space: Space, home: Home) -> Dataset:
+    """The data of the study, made or read once so that workers find it, and a missing file is told at once."""
+    from trainers import datasets
+
+    dataset = datasets.load(TrialConfig.from_flat({**space.sample(0), "seed": 0}), home.data)
+    if space.objective.metric.startswith("labels/") and dataset.labels is None and dataset.classes is None:
+        raise InputError(
+            f"objective: {space.objective.metric} needs labels, but the data set has none; use val/reconstruction"
+        )
+    return dataset
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """A folder for what need not be kept; whoever holds the lease clears what a killed driver left in it."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _check_machine(space: Space, address: str | None) -> None:

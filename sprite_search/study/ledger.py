@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from trainers.families import suggestion
@@ -23,9 +20,10 @@ from ..errors import InputError
 from ..home import Home
 from ..space import Space
 from . import samplers
-from .records import TrialRecord, mean_over_seeds
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from .budget import trials_left
+from .grid import Grid, digest
+from .records import TrialRecord, counts, mean_over_seeds
+from .storage import storage
 
 _STATES = {
     TrialState.WAITING: "queued",
@@ -34,51 +32,16 @@ _STATES = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-_MOST_DUPLICATES = 20
+_MOST_DUPLICATES = 20  #: after as many in a row a continuous space is taken for exhausted
 
 
 @dataclass(frozen=True)
 class Job:
-    """A configuration to train: a new one, or one that a driver before this left unfinished."""
+    """A configuration to train: a new one, or one that was begun and not finished."""
 
     number: int
     config: Mapping[str, Any]
-    attempt: int
-    arm: str
-
-
-def storage(home: Home, *, create: bool = False) -> optuna.storages.BaseStorage:
-    """Where studies are kept; InputError when it cannot be reached or does not exist yet."""
-    store = home.study_store
-    if "://" in store:
-        try:
-            return optuna.storages.RDBStorage(store)
-        except Exception as error:  # every driver has errors of its own
-            raise InputError(
-                f"SPRITE_STUDY_STORE: cannot reach {_hidden(store)} ({_first(error)}); check address"
-            ) from None
-    if create:
-        home.create()
-    if not create and not Path(store).exists():
-        raise InputError(f"{home.root}: has no studies yet; run `sprite-search launch SPACE`, or give another --home")
-    try:
-        # the lock by an open file: freed by the system when its holder dies
-        backend = JournalFileBackend(store, lock_obj=JournalFileOpenLock(store))
-        return optuna.storages.JournalStorage(backend)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{store}: the ledger of studies cannot be read ({_first(error)}); restore it from a copy"
-        ) from None
-
-
-def _hidden(url: str) -> str:
-    """A database address without its password."""
-    head, _, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if head else url
-
-
-def _first(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    begun: bool = False
 
 
 def studies(home: Home) -> list[str]:
@@ -93,13 +56,15 @@ class Ledger:
         self.study = study
         self.name = study.study_name
         self._trials: dict[int, optuna.trial.Trial] = {}
+        self._ended: dict[int, TrialRecord] = {}
+        self._grid: Grid | None = None
 
     @classmethod
     def open(cls, home: Home, name: str) -> Ledger:
         """An existing study; InputError names those there are."""
         store = storage(home)
         try:
-            return cls(optuna.load_study(study_name=name, storage=store))
+            return cls(_load(name, store))
         except KeyError:
             known = sorted(optuna.study.get_all_study_names(store))
             advice = suggestion(name, known) if known else "there are none yet"
@@ -107,111 +72,138 @@ class Ledger:
 
     @classmethod
     def create(cls, home: Home, space: Space, *, allow_space_change: bool = False) -> Ledger:
-        """The study of a space, made or taken up again.
+        """The study of a space, made or taken up again; one that is taken up unchanged is not written to.
 
         Raises:
             InputError: the study exists with another space, and that was not allowed.
         """
-        study = optuna.create_study(
-            study_name=space.name,
-            storage=storage(home, create=True),
-            direction=cast(Literal["minimize", "maximize"], space.objective.direction),
-            load_if_exists=True,
-        )
-        ledger = cls(study)
-        known = study.user_attrs.get("space")
-        if known is None:
-            ledger._enqueue(space)
-        else:
-            before = Space.from_dict(known)
-            changes = before.diff(space)
-            if changes and not allow_space_change:
-                raise InputError(
-                    f"{space.name}: this study was started with another space:\n  "
-                    + "\n  ".join(changes)
-                    + "\nlaunch it as another study with --study, or mix the two with --allow-space-change"
-                )
+        store = storage(home, create=True)
+        try:
+            ledger = cls(_load(space.name, store))
+        except KeyError:
+            direction = cast(Literal["minimize", "maximize"], space.objective.direction)
+            ledger = cls(optuna.create_study(study_name=space.name, storage=store, direction=direction))
+        known = ledger.study.user_attrs.get("space")
+        if known is not None:
+            ledger._refuse_change(Space.from_dict(known), space, allow_space_change)
+        ledger._enqueue(space)
         if known != space.to_dict():
-            study.set_user_attr("space", space.to_dict())
+            ledger.study.set_user_attr("space", space.to_dict())
         return ledger
 
+    def _refuse_change(self, before: Space, space: Space, allowed: bool) -> None:
+        if before.objective.direction != space.objective.direction:
+            allowed = False  # what was best would become worst
+        changes = before.diff(space)
+        if changes and not allowed:
+            raise InputError(
+                f"{space.name}: this study was started with another space:\n  "
+                + "\n  ".join(changes)
+                + "\nlaunch it as another study with --study, or mix the two with --allow-space-change"
+            )
+
     def _enqueue(self, space: Space) -> None:
+        """Puts the points to start from first, each once, whatever a killed driver left of this."""
+        known = {t.user_attrs.get("point") for t in self._all()}
         for name, point in space.start_from:
-            self.study.enqueue_trial(space.point_params(point), user_attrs={"arm": "start", "point": name})
+            if name not in known:
+                self.study.enqueue_trial(space.point_params(point), user_attrs={"arm": "start", "point": name})
 
     def space(self) -> Space:
         """The space the study was last launched with."""
-        return Space.from_dict(self.study.user_attrs["space"])
+        known = self.study.user_attrs.get("space")
+        if known is None:
+            raise InputError(f"{self.name}: its launch was cut off before anything was asked; launch it again")
+        return Space.from_dict(known)
 
     # -- asking -----------------------------------------------------------------------------------
 
-    def unfinished(self) -> list[Job]:
-        """Trials that a driver before this one left running, each with one attempt more."""
+    def unfinished(self, space: Space) -> list[Job]:
+        """Trials that a driver before this one left running."""
         jobs = []
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "config" not in trial.user_attrs:  # its driver died while asking
-                self._skip(trial.number, "the driver died before the configuration was complete")
-                continue
-            attempt = int(trial.user_attrs.get("attempt", 1)) + 1
-            self._trial(trial.number).set_user_attr("attempt", attempt)
-            jobs.append(Job(trial.number, trial.user_attrs["config"], attempt, trial.user_attrs.get("arm", "")))
+        for frozen in self._all(TrialState.RUNNING):
+            config = frozen.user_attrs.get("config")
+            # without a configuration its driver died while asking: what it had asked stays, the rest is asked now
+            job = Job(frozen.number, config, begun=True) if config else self._settle(space, frozen.number)
+            if job is not None:
+                jobs.append(job)
         return jobs
 
-    def retry(self, number: int) -> int:
-        """Counts one more attempt of a running trial."""
-        attempt = int(self._frozen(number).user_attrs.get("attempt", 1)) + 1
-        self._trial(number).set_user_attr("attempt", attempt)
-        return attempt
+    def take_up(self, number: int) -> int:
+        """Counts one more attempt of a trial that was begun; returns which it is."""
+        record = self.record(number)
+        trial = self._trial(number)
+        ended = record.reported or (record.breaks[-1][1] if record.breaks else record.started) or time.time()
+        trial.set_user_attr("breaks", [*record.breaks, (ended, time.time())])
+        trial.set_user_attr("attempt", record.attempt + 1)
+        return record.attempt + 1
+
+    def crash(self, number: int) -> int:
+        """Counts a worker that died; returns how many have."""
+        crashes = self.record(number).crashes + 1
+        self._trial(number).set_user_attr("crashes", crashes)
+        return crashes
 
     def remaining(self, space: Space) -> int:
-        """How many more configurations the budget allows; trials that failed do not count."""
-        states = [t.state for t in self.study.get_trials(deepcopy=False) if not _skipped(t)]
-        used = sum(s in (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED) for s in states)
-        return max(0, space.budget.trials - used)
+        """How many more configurations the budget and the space allow."""
+        left = trials_left(self.records(), space.budget.trials)
+        return left if left and not self._exhausted(space) else 0
 
-    def failures(self) -> int:
-        """How many trials failed."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return sum(not _skipped(t) for t in trials)
+    def exhausted(self, space: Space) -> bool:
+        """Whether the budget asks for more configurations than the space has."""
+        return bool(trials_left(self.records(), space.budget.trials)) and self._exhausted(space)
 
     def ask(self, space: Space) -> Job | None:
-        """The next configuration, None when the budget is used or nothing new is found."""
-        if not self.remaining(space):
-            return None
-        for _ in range(_MOST_DUPLICATES):
-            job = self._ask(space)
+        """The next configuration; None when the budget is used or nothing new is found."""
+        for duplicates in range(_MOST_DUPLICATES):
+            if not self.remaining(space):
+                return None
+            job = self._ask(space, duplicates)
             if job is not None:
                 return job
         return None
 
-    def _ask(self, space: Space) -> Job | None:
-        number = len(self.study.get_trials(deepcopy=False))
-        at_random = int((number + 1) * space.random_arm) > int(number * space.random_arm)
-        self.study.sampler = (samplers.random_sampler if at_random else samplers.sampler)(space, number)
+    def _ask(self, space: Space, duplicates: int) -> Job | None:
+        number = len(self._all())
+        if (duplicates or space.sampler["name"] == "grid") and not self._all(TrialState.WAITING):
+            params = self._unseen(space)
+            if params is not None:
+                self.study.enqueue_trial(params)
+        self._set_up(space, number, resampled=duplicates > 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask()
-            arm = trial.user_attrs.get("arm") or ("random" if at_random else "optimised")
-            if arm == "start":  # points come in their own order, whatever the arm of the number
-                self.study.sampler = samplers.sampler(space, trial.number)
-            config = space.suggest(trial)
         self._trials[trial.number] = trial
-        try:
-            digest = TrialConfig.from_flat({**config, "seed": 0}).digest()
-        except SettingError as error:
-            self._skip(trial.number, f"not a possible configuration: {error}")
-            return None
-        twin = next((t.number for t in self._done() if t.user_attrs.get("digest") == digest), None)
-        if twin is not None:
-            self._skip(trial.number, f"same configuration as trial {twin}")
-            return None
-        for key, value in {"arm": arm, "digest": digest, "attempt": 1, "config": config}.items():
-            trial.set_user_attr(key, value)
-        return Job(trial.number, config, 1, arm)
+        return self._settle(space, trial.number, arm=_arm(space, number), resampled=duplicates > 1)
 
-    def _done(self) -> list[FrozenTrial]:
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return self.study.get_trials(deepcopy=False, states=states)
+    def _set_up(self, space: Space, number: int, *, resampled: bool = False) -> None:
+        """Sampler and pruner for a trial; after two duplicates the sampler is stuck, and chance helps."""
+        at_random = resampled or _arm(space, number) == "random"
+        self.study.pruner = samplers.pruner(space)
+        self.study.sampler = (samplers.random_sampler if at_random else samplers.sampler)(space, number)
+
+    def _settle(self, space: Space, number: int, *, arm: str | None = None, resampled: bool = False) -> Job | None:
+        """Asks for each parameter and enters the configuration; None where it is impossible or not new."""
+        trial = self._trial(number, space)
+        arm = trial.user_attrs.get("arm") or arm or _arm(space, number)
+        if arm == "start":  # what a point leaves open is not left to chance
+            self.study.sampler = samplers.sampler(space, number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            config = space.suggest(trial)
+        try:
+            identity = digest(config)
+        except SettingError as error:
+            self._skip(number, f"not a possible configuration: {error}")
+            return None
+        twin = next((t.number for t in self._counted() if t.user_attrs.get("digest") == identity), None)
+        if twin is not None:
+            self._skip(number, f"same configuration as trial {twin}")
+            return None
+        # the configuration last: a trial that has it has the rest
+        for key, value in {"arm": arm, "digest": identity, "attempt": 1, "config": config}.items():
+            trial.set_user_attr(key, value)
+        return Job(number, config)
 
     def _skip(self, number: int, reason: str) -> None:
         """Takes a number out of the account: nothing was or will be trained under it."""
@@ -219,6 +211,20 @@ class Ledger:
         trial.set_user_attr("skipped", True)
         trial.set_user_attr("reason", reason)
         self.study.tell(number, state=TrialState.FAIL)
+
+    # -- configurations that can be listed ----------------------------------------------------------
+
+    def _list(self, space: Space) -> Grid:
+        if self._grid is None or self._grid.hash != space.hash:
+            self._grid = Grid(space)
+        return self._grid
+
+    def _exhausted(self, space: Space) -> bool:
+        return self._list(space).finite and self._unseen(space) is None
+
+    def _unseen(self, space: Space) -> dict[str, Any] | None:
+        """Parameters of a configuration nobody asked for yet; None when there is none or they cannot be listed."""
+        return self._list(space).unseen({str(t.user_attrs.get("digest")) for t in self._counted()})
 
     # -- telling ----------------------------------------------------------------------------------
 
@@ -238,29 +244,27 @@ class Ledger:
         """
         trial, frozen = self._trial(number), self._frozen(number)
         replicates = [{"seed": s, "metrics": _finite(m)} for s, m in zip(seeds, metrics, strict=True)]
-        trial.set_user_attr("last", {"epoch": epoch, "epochs": epochs, "seeds": replicates})
+        trial.set_user_attr("last", {"epoch": epoch, "epochs": epochs, "time": time.time(), "seeds": replicates})
         if space.pruner["name"] == "none" or epoch >= epochs:
             return False
         config = TrialConfig.from_flat({**frozen.user_attrs["config"], "seed": 0})
         fractions = samplers.rung_fractions(settled(config.transformations), samplers.rungs(space))
-        reached = sum(epoch / epochs >= f for f in fractions)
-        if reached <= len(frozen.intermediate_values):
+        reached = sum(epoch / epochs >= f - 1e-9 for f in fractions)
+        before = max(frozen.intermediate_values, default=0)
+        if reached <= before:
             return False
         value = mean_over_seeds(metrics, space.objective.metric)
-        trial.report(value, step=reached)
-        if frozen.user_attrs.get("arm") == "random":  # the honest pool is never pruned
-            return False
+        for rung in range(before + 1, reached + 1):  # reports further apart than rungs count for all they pass
+            trial.report(value, step=rung)
         self.study.pruner = samplers.pruner(space)
-        return bool(trial.should_prune())
+        # the honest pool is never pruned, but the others are compared with it
+        return bool(trial.should_prune()) and frozen.user_attrs.get("arm") != "random"
 
     def complete(self, space: Space, number: int) -> None:
         """Ends a trial with its objective: the mean over replicates at the last report."""
-        last = self._frozen(number).user_attrs["last"]
-        value = mean_over_seeds([s["metrics"] for s in last["seeds"]], space.objective.metric)
-        if not math.isfinite(value):
-            self.fail(number, f"{space.objective.metric} is not a finite number")
-            return
-        self.study.tell(number, value)
+        self.study.tell(
+            number, mean_over_seeds([s["metrics"] for s in self.record(number).seeds], space.objective.metric)
+        )
 
     def prune(self, number: int) -> None:
         """Ends a trial that the pruner stopped; never counted as complete."""
@@ -271,21 +275,54 @@ class Ledger:
         self._trial(number).set_user_attr("reason", reason)
         self.study.tell(number, state=TrialState.FAIL)
 
-    def _trial(self, number: int) -> optuna.trial.Trial:
+    def _trial(self, number: int, space: Space | None = None) -> optuna.trial.Trial:
+        """A handle on a trial, also on one asked by a driver before this one."""
         if number not in self._trials:
-            # a handle on a trial asked by a driver before this one; the sampler is not asked again
-            self.study.sampler = optuna.samplers.RandomSampler(seed=0)
+            if space is not None:
+                self._set_up(space, number)
             self._trials[number] = optuna.trial.Trial(self.study, self._frozen(number)._trial_id)
         return self._trials[number]
-
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
 
     # -- reading ----------------------------------------------------------------------------------
 
     def records(self) -> list[TrialRecord]:
         """All trials, in the order they were asked; numbers that were skipped are left out."""
-        return [_record(self.name, t) for t in self.study.get_trials(deepcopy=False) if not _skipped(t)]
+        return [self._record(t) for t in self._all() if not _skipped(t)]
+
+    def record(self, number: int) -> TrialRecord:
+        """One trial."""
+        return self._record(self._frozen(number))
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each state."""
+        return counts(self.records())
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        if trial.number not in self._ended:
+            record = _record(self.name, trial)
+            if not record.done:
+                return record
+            self._ended[trial.number] = record
+        return self._ended[trial.number]
+
+    def _all(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def _counted(self) -> Iterable[FrozenTrial]:
+        """Trials whose configuration is not to be asked again."""
+        return [t for t in self._all() if t.state is not TrialState.WAITING and not _skipped(t)]
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._all()[number]
+
+
+def _load(name: str, store: optuna.storages.BaseStorage) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=store, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def _arm(space: Space, number: int) -> str:
+    """Every so many numbers one goes to the random arm, so that its share is kept at any time."""
+    return "random" if int((number + 1) * space.random_arm) > int(number * space.random_arm) else "optimised"
 
 
 def _skipped(trial: FrozenTrial) -> bool:
@@ -299,10 +336,6 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _record(study: str, trial: FrozenTrial) -> TrialRecord:
     attrs, last = trial.user_attrs, trial.user_attrs.get("last", {})
-    value = None
-    if trial.state is TrialState.COMPLETE:
-        with contextlib.suppress(RuntimeError, TypeError):
-            value = trial.value
     return TrialRecord(
         number=trial.number,
         key=f"{study}/{trial.number}",
@@ -310,8 +343,8 @@ def _record(study: str, trial: FrozenTrial) -> TrialRecord:
         arm=attrs.get("arm", "optimised"),
         attempt=int(attrs.get("attempt", 1)),
         params=dict(trial.params),
-        config=json.loads(json.dumps(attrs.get("config", {}))),
-        value=value,
+        config=dict(attrs.get("config", {})),
+        value=trial.value if trial.state is TrialState.COMPLETE else None,
         epoch=int(last.get("epoch", 0)),
         epochs=int(last.get("epochs", 0)),
         seeds=tuple(last.get("seeds", ())),
@@ -319,4 +352,7 @@ def _record(study: str, trial: FrozenTrial) -> TrialRecord:
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
         point=attrs.get("point"),
+        reported=last.get("time"),
+        breaks=tuple((a, b) for a, b in attrs.get("breaks", ())),
+        crashes=int(attrs.get("crashes", 0)),
     )

@@ -16,7 +16,9 @@ class TrialRecord:
     """What the ledger knows of one configuration.
 
     `config` is the whole flat configuration without seed, `params` what was searched of it. `seeds` holds
-    one ``{"seed": s, "metrics": {...}}`` per replicate, from the last report. Times are seconds since 1970.
+    one ``{"seed": s, "metrics": {...}}`` per replicate, from the last report. Times are seconds since 1970:
+    `reported` is that of the last report, `breaks` are (ended, went on) of each driver that left it unfinished.
+    `crashes` counts workers that died while training it.
     """
 
     number: int
@@ -34,6 +36,9 @@ class TrialRecord:
     started: float | None = None
     finished: float | None = None
     point: str | None = None
+    reported: float | None = None
+    breaks: tuple[tuple[float, float], ...] = ()
+    crashes: int = 0
 
     @property
     def done(self) -> bool:

@@ -25,7 +25,7 @@ def sampler(space: Space, number: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match given["name"]:
-            case "random":
+            case "random" | "grid":  # the ledger itself takes a grid's configurations one by one
                 return optuna.samplers.RandomSampler(seed=seed)
             case "qmc":  # one sequence for the whole study: its seed must not change
                 return optuna.samplers.QMCSampler(seed=int(given.get("seed", 0)), warn_independent_sampling=False)
@@ -53,7 +53,7 @@ def _seed(given: Mapping[str, Any], number: int) -> int:
 
 def rungs(space: Space) -> int:
     """At how many points of a training a pruner may end it."""
-    return int(space.pruner.get("rungs", 4))
+    return max(1, int(space.pruner.get("rungs", 4)))
 
 
 def pruner(space: Space) -> optuna.pruners.BasePruner:
@@ -65,6 +65,10 @@ def pruner(space: Space) -> optuna.pruners.BasePruner:
         case "hyperband":
             return optuna.pruners.HyperbandPruner(
                 min_resource=1, max_resource=rungs(space), reduction_factor=max(2, int(given.get("reduction", 3)))
+            )
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=1, reduction_factor=max(2, int(given.get("reduction", 3)))
             )
         case _:
             return optuna.pruners.NopPruner()

@@ -6,10 +6,10 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -25,7 +26,6 @@ from ..trial import SpriteTrial
 from .driver import Driver
 
 _PACKAGES = Path(__file__).resolve().parents[2]
-_RETRIES = 2  #: how often a trial whose worker died is started again
 
 
 class StudySearcher(Searcher):
@@ -37,11 +37,12 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         job = self.driver.next(trial_id)
-        return {"job": job} if job is not None else Searcher.FINISHED
+        if job is not None:
+            return {"job": job}
+        return Searcher.FINISHED if self.driver.finished() else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if error:
-            self.driver.crashed(trial_id)
+        """The scheduler and the callback tell the driver, with more to say."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger is the state."""
@@ -72,17 +73,36 @@ class LedgerScheduler(FIFOScheduler):
         return {}
 
 
-class RetryCounter(tune.Callback):
-    """Counts the attempts of trials that Tune starts again."""
+class CrashReporter(tune.Callback):
+    """Tells the driver of workers that died; Tune's own retries are off, as their count would die with it."""
 
     def __init__(self, driver: Driver):
         self.driver = driver
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.driver.retried(trial.trial_id)
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_pickled_error() or trial.get_error()
+        preempted = bool(getattr(error, "preempted", False))
+        self.driver.crashed(trial.trial_id, _why(error), counts=not preempted)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _why(error: BaseException | None) -> str:
+    """What went wrong in a worker, in a few words."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "memory ran out"
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = error.cause
+        return f"{type(cause).__name__}: {_line(cause)}" if cause is not None else _line(error)
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its process or its machine was gone"
+    return _line(error) if error is not None else "the reason is not known"
+
+
+def _line(error: BaseException) -> str:
+    """The last line of a message, where exceptions from other processes say what they are."""
+    return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1][:500]
 
 
 def capacity(cpu: float, gpu: float) -> int:
@@ -99,26 +119,39 @@ def capacity(cpu: float, gpu: float) -> int:
 
 
 @contextmanager
-def connected(home: Path, address: str | None) -> Iterator[None]:
-    """Ray, started here or joined at `address`; stopped again when it was started here."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled" if address is None else "token")
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is handled below
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # our own progress is shown instead of Tune's
-    os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with _code(home) as code:
+def connected(work: Path, address: str | None) -> Iterator[None]:
+    """Ray, started here or joined at `address`; stopped again when it was started here.
+
+    Args:
+        work: a folder of ours for the code that workers run.
+    """
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled below
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # nobody reads Tune's own files
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # its snapshots are not used
+        "RAY_AIR_NEW_OUTPUT": "0",  # our own progress is shown instead of Tune's
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    if address is None:
+        # Ray listens on every interface and runs what it is sent: only who knows the token may send
+        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    with _environment(settings):
         try:
             ray.init(
-                address=address,
+                address=address or "local",
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=False,
-                runtime_env={"working_dir": str(code)},
+                runtime_env={"working_dir": str(_code(work))},
             )
-        except (ConnectionError, TimeoutError, ValueError) as error:
+        except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-            raise InputError(f"--address: cannot reach {where} ({error}); check that it runs") from None
+            raise InputError(f"--address: cannot reach {where} ({_line(error)}); check that it runs") from None
         try:
             yield
         finally:
@@ -126,15 +159,31 @@ def connected(home: Path, address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _code(home: Path) -> Iterator[Path]:
-    """A folder with our two packages alone: what workers run, wherever they are started."""
-    folder = Path(tempfile.mkdtemp(prefix="sprite-code-"))
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that are not set already, for a while."""
+    added = [name for name in settings if name not in os.environ]
+    os.environ.update({name: settings[name] for name in added})
+    _reread_authentication()
     try:
-        for package in ("sprite_search", "trainers"):
-            shutil.copytree(_PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for name in added:
+            os.environ.pop(name, None)
+        _reread_authentication()
+
+
+def _reread_authentication() -> None:
+    """Makes Ray look at the environment again: it reads its authentication once, when it is imported."""
+    Config.initialize("")  # before the token: a thread that still talks must not ask for one that is gone
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _code(work: Path) -> Path:
+    """A folder with our two packages alone: what workers run, wherever they are started."""
+    folder = work / "code"
+    for package in ("sprite_search", "trainers"):
+        shutil.copytree(_PACKAGES / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def code_identity() -> str:
@@ -147,13 +196,16 @@ def code_identity() -> str:
     return digest.hexdigest()[:12]
 
 
-def run(driver: Driver) -> None:
-    """Runs the search until the driver has no more jobs; needs a connected Ray."""
+def run(driver: Driver, work: Path) -> None:
+    """Runs the search until the driver has no more jobs; needs a connected Ray.
+
+    Args:
+        work: a folder of ours for what Tune writes.
+    """
     space = driver.space
     resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
     at_once = capacity(**resources)
-    folder = tempfile.mkdtemp(prefix="sprite-tune-")
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
             tune.with_resources(SpriteTrial, resources),
@@ -166,19 +218,17 @@ def run(driver: Driver) -> None:
             ),
             run_config=tune.RunConfig(
                 name="study",
-                storage_path=folder,
+                storage_path=str(work / "tune"),
                 verbose=0,
-                callbacks=[RetryCounter(driver)],
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                callbacks=[CrashReporter(driver)],
+                failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
         with _interruptible(driver.drain):
             tuner.fit()
     except ray.exceptions.RayError as error:
-        raise WorkError(f"Ray failed: {str(error).splitlines()[0]}; run the same command again to go on") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise WorkError(f"Ray failed: {_line(error)}; run the same command again to go on") from None
 
 
 @contextmanager
