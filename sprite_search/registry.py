@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,8 @@ def _register(home: Home, client: Any, run_id: str, checkpoint: Path, member: in
     signature = ModelSignature(inputs=Schema([images]), outputs=_outputs(infer_signature))
     _use(home)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's advice on type hints is for those who write models
         kept = Path(temporary) / "checkpoint"
         kept.mkdir()
         for file in checkpoint.iterdir():
