@@ -292,6 +292,8 @@ def launched(found: Mapping[str, Any]) -> None:
         print("stopped before the end; the same command again goes on where this one stopped")
     elif not found["started"]:
         print("nothing was left to do: the budget of this study is used")
+    if found["note"]:
+        print(found["note"])
     best_trials(found)
     print()
     choice(found)

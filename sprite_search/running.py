@@ -34,6 +34,7 @@ def launch(
         "interrupted": result.interrupted,
         "seconds": result.seconds,
         "started": result.started,
+        "note": result.note,
     }
 
 

@@ -13,7 +13,7 @@ OURS = {"sprite_search", "trainers"}
 PLACES = {
     "ray": ("sprite_search/study/", "sprite_search/trial.py"),
     "optuna": ("sprite_search/study/",),
-    "mlflow": ("sprite_search/tracking.py", "sprite_search/registry.py", "sprite_search/pyfunc_model.py"),
+    "mlflow": ("sprite_search/tracking/", "sprite_search/registry.py", "sprite_search/pyfunc_model.py"),
     "click": ("sprite_search/cli.py", "sprite_search/options.py"),
     "yaml": ("sprite_search/",),
     "rich": ("sprite_search/console.py", "sprite_search/printing.py"),
