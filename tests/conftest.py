@@ -1,6 +1,8 @@
-"""What several tests need: small trained models."""
+"""What several tests need: small trained models, and homes whose MLflow store is made already."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -37,6 +39,9 @@ TINY_SCENES = {
 }
 
 
+STORES = ("SPRITE_HOME", "SPRITE_STUDY_STORE", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SPRITE_CHECKPOINTS")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
@@ -63,3 +68,30 @@ def digits_checkpoint(tmp_path_factory):
 def scenes_checkpoint(tmp_path_factory):
     """Folder of a checkpoint of one member trained on scenes."""
     return _train(TINY_SCENES, tmp_path_factory.mktemp("scenes") / "checkpoint", [0])
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory):
+    """An empty MLflow database: making one takes seconds."""
+    from sprite_search.home import Home
+    from sprite_search.tracking import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in STORES:
+            patch.delenv(name, raising=False)
+        home = Home(tmp_path_factory.mktemp("store"))
+        connect(home)
+    return home.root / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_home(mlflow_store, tmp_path, monkeypatch):
+    """A home of its own with an empty MLflow store, and nothing of the user's settings."""
+    from sprite_search.home import Home
+
+    for name in STORES:
+        monkeypatch.delenv(name, raising=False)
+    home = Home(tmp_path / "home").create()
+    with closing(sqlite3.connect(mlflow_store)) as old, closing(sqlite3.connect(home.root / "mlflow.db")) as new:
+        old.backup(new)
+    return home

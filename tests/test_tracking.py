@@ -1,209 +1,476 @@
-"""MLflow holds what the ledger says: once each, whole after any crash."""
+"""The record in MLflow: one run per trial and seed, each step once, whatever dies in between."""
 
-import dataclasses
+import math
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from sprite_search import tracking
 from sprite_search.errors import InputError
 from sprite_search.home import Home
 from sprite_search.study.records import TrialRecord
-from sprite_search.tracking import Tracker
+from sprite_search.tracking import Tracker, text, tracker
+from sprite_search.tracking.outbox import Outbox
+
+ROOT = Path(__file__).parents[1]
 
 
-def record(number=0, **given):
-    seeds = tuple({"seed": s, "metrics": {"val/reconstruction": 0.1}} for s in (0, 1))
-    base = TrialRecord(
+def record(number=0, state="running", epoch=0, seeds=2, **more):
+    """A trial as the ledger has it after `epoch` of 4 epochs."""
+    return TrialRecord(
         number,
-        f"study/{number}",
-        "running",
-        config={"decision.kind": "linear", "transformations.shared": False},
-        params={"decision.kind": "linear"},
-        epochs=3,
-        seeds=seeds,
+        f"toy/{number}",
+        state,
+        params={"decision.kind": "linear", "optimizer.learning_rate": 0.001},
+        config={
+            "dataset.name": "digits",
+            "decision.kind": "linear",
+            "optimizer.learning_rate": 0.001,
+            "model.on": True,
+        },
+        epoch=epoch,
+        epochs=4,
+        seeds=tuple({"seed": s, "metrics": metrics(epoch, s)} for s in range(seeds)) if epoch else (),
+        value=sum(metrics(epoch, s)["val/reconstruction"] for s in range(seeds)) / seeds if epoch else None,
+        **more,
     )
-    return dataclasses.replace(base, **given)
 
 
-def history(epochs):
+def metrics(epoch, seed):
+    return {"train/loss": 2.0 / epoch, "val/reconstruction": 1.0 / epoch + 0.5 * seed, "labels/accuracy": 0.1 * epoch}
+
+
+def history(epochs=4, seeds=2):
     return [
-        {
-            "epoch": e,
-            "time": 1_000_000 + e,
-            "metrics": [{"val/reconstruction": 1 / e, "train/loss": 2 / e}, {"val/reconstruction": 3 / e}],
-        }
+        {"epoch": e, "time": 1_700_000_000_000 + e, "metrics": [metrics(e, s) for s in range(seeds)]}
         for e in range(1, epochs + 1)
     ]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One database for all tests here: making one takes seconds."""
-    return Home(tmp_path_factory.mktemp("home"))
+def opened(home, **more):
+    return Tracker(home, "toy", space_hash="abc", tags={"sprite.data": "f" * 64}, **more)
+
+
+def runs(home, client=None):
+    """All runs by their key, as lists."""
+    client = client or tracking.connect(home)
+    found = {}
+    for run in client.search_runs([client.get_experiment_by_name("toy").experiment_id]):
+        found.setdefault(run.data.tags["sprite.trial_key"], []).append(run)
+    return found
+
+
+def steps(home, run, metric="val/reconstruction"):
+    return [(m.step, m.value) for m in tracking.connect(home).get_metric_history(run.info.run_id, metric)]
+
+
+def dump(home):
+    with closing(sqlite3.connect(home.root / "mlflow.db")) as database:
+        return list(database.iterdump())
 
 
 @pytest.fixture
-def open_tracker(store, request):
-    made = []
-
-    own = request.node.name[:60].replace("[", "-").replace("]", "")
-
-    def make(name=own):
-        made.append(Tracker(store, name, space_hash="abc"))
-        return made[-1]
-
-    yield make
-    for tracker in made:
-        tracker.close()
+def home(mlflow_home):
+    return mlflow_home
 
 
-def runs(tracker, role):
-    return list(tracker._search(f"tags.`sprite.role` = '{role}'"))
+def test_a_finished_trial_is_one_run_with_a_child_per_seed(home):
+    track = opened(home)
+    track.begin(record(), [0, 1])
+    for entry in history()[:3]:
+        track.log(record(epoch=entry["epoch"]), [entry])
+    track.end(record(state="complete", epoch=4), history(), None)
+    assert track.close() == []
+    found = runs(home)
+    assert set(found) == {"toy/0", "toy/0/0", "toy/0/1"} and all(len(r) == 1 for r in found.values())
+    parent, child = found["toy/0"][0], found["toy/0/1"][0]
+    assert parent.info.run_name == "#0 linear" and child.info.run_name == "#0 seed 1"
+    assert parent.info.status == child.info.status == "FINISHED"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.data.params == {
+        "dataset.name": "digits", "decision.kind": "linear", "optimizer.learning_rate": "0.001", "model.on": "true",
+    }  # fmt: skip
+    assert child.data.params == {**parent.data.params, "seed": "1"}
+    assert {k: v for k, v in parent.data.tags.items() if k in ("sprite.state", "sprite.attempt", "sprite.arm")} == {
+        "sprite.state": "complete", "sprite.attempt": "1", "sprite.arm": "optimised",
+    }  # fmt: skip
+    assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["digits"]
+    # the mean of 1/e and 1/e + 0.5; standard error of two values d apart is d / 2
+    assert steps(home, parent) == [(e, pytest.approx(1 / e + 0.25)) for e in (1, 2, 3, 4)]
+    assert steps(home, parent, "val/reconstruction_se") == [(e, pytest.approx(0.25)) for e in (1, 2, 3, 4)]
+    assert steps(home, child) == [(e, pytest.approx(1 / e + 0.5)) for e in (1, 2, 3, 4)]
+    times = tracking.connect(home).get_metric_history(child.info.run_id, "train/loss")
+    assert [m.timestamp for m in times] == [1_700_000_000_000 + e for e in (1, 2, 3, 4)]
 
 
-def points(tracker, run, metric="val/reconstruction"):
-    return [(m.step, m.value) for m in tracker.client.get_metric_history(run.info.run_id, metric)]
+def test_pictures_configuration_and_curves_are_artifacts(home, tmp_path):
+    import yaml
 
-
-def test_a_finished_trial_is_one_run_with_a_child_per_seed(open_tracker, tmp_path):
-    tracker = open_tracker()
-    pictures = tmp_path / "seed0"
-    pictures.mkdir()
-    (pictures / "sprites.png").write_bytes(b"png")
-    tracker.begin(record(), [0, 1])
-    tracker.log(record(), history(2))
-    done = record(state="complete", epoch=3)
-    tracker.end(done, history(3), tmp_path)
-    tracker.close()
-    [parent] = runs(tracker, "trial")
-    children = runs(tracker, "seed")
-    assert parent.info.status == "FINISHED" and parent.data.tags["sprite.state"] == "complete"
-    assert parent.data.tags["sprite.trial_key"] == "study/0" and parent.data.tags["sprite.space_hash"] == "abc"
-    assert parent.data.params == {"decision.kind": "linear", "transformations.shared": "false"}
-    assert points(tracker, parent) == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
-    assert parent.data.metrics["val/reconstruction_se"] == pytest.approx(1 / 3)
-    assert sorted(c.data.params["seed"] for c in children) == ["0", "1"]
-    assert all(c.data.tags["mlflow.parentRunId"] == parent.info.run_id for c in children)
-    names = {a.path for a in tracker.client.list_artifacts(parent.info.run_id)}
-    assert names == {"config.json", "pictures"}
-    assert tracker.problems([done], lambda r: history(3)) == []
+    for seed in (0, 1):
+        (tmp_path / f"pictures/seed{seed}").mkdir(parents=True)
+        (tmp_path / f"pictures/seed{seed}/sprites.png").write_bytes(b"png")
+    track = opened(home)
+    track.begin(record(), [0, 1])
+    track.end(record(state="complete", epoch=4), history(), tmp_path / "pictures")
+    track.close()
+    client, found = tracking.connect(home), runs(home)
+    parent, child = found["toy/0"][0].info.run_id, found["toy/0/1"][0].info.run_id
+    assert {a.path for a in client.list_artifacts(parent)} == {"config.yaml", "pictures"}
+    assert {a.path for a in client.list_artifacts(parent, "pictures")} == {
+        "pictures/curves.png",
+        "pictures/sprites.png",
+    }
+    assert {a.path for a in client.list_artifacts(child, "pictures")} == {"pictures/sprites.png"}
+    file = home.artifacts / "toy" / parent / "artifacts/config.yaml"
+    assert yaml.safe_load(file.read_text()) == {"trial": dict(record().config)}
 
 
 @pytest.mark.parametrize(
-    ("state", "status", "extra"),
-    [
-        ("complete", "FINISHED", {}),
-        ("pruned", "FINISHED", {"sprite.pruned_at": "2"}),
-        ("failed", "FAILED", {"sprite.reason": "loss not finite"}),
-    ],
+    ("state", "status", "tag"),
+    [("pruned", "FINISHED", ("sprite.pruned_at", "2")), ("failed", "FAILED", ("sprite.reason", "loss is not finite"))],
 )
-def test_states_are_mapped_as_the_design_says(open_tracker, state, status, extra):
-    tracker = open_tracker()
-    done = record(state=state, epoch=2, reason="loss not finite" if state == "failed" else None)
-    tracker.begin(record(), [0, 1])
-    tracker.end(done, history(2), None)
-    tracker.close()
-    [parent] = runs(tracker, "trial")
-    assert parent.info.status == status
-    assert extra.items() <= parent.data.tags.items()
-    assert all(c.info.status == status for c in runs(tracker, "seed"))
+def test_other_ends_say_why(home, state, status, tag):
+    track = opened(home)
+    track.begin(record(), [0, 1])
+    track.end(
+        record(state=state, epoch=2, reason="loss is not finite" if state == "failed" else None), history(2), None
+    )
+    track.close()
+    for one in runs(home).values():
+        assert one[0].info.status == status and one[0].data.tags["sprite.state"] == state
+        assert one[0].data.tags[tag[0]] == tag[1]
 
 
-def test_saying_everything_twice_changes_nothing(open_tracker):
+def test_a_trial_that_fails_before_its_first_report_leaves_nothing_open(home):
+    track = opened(home)
+    track.begin(record(), [0, 1])
+    track.end(record(state="failed", reason="out of memory"), [], None)
+    track.close()
+    assert [r[0].info.status for r in runs(home).values()] == ["FAILED"] * 3
+
+
+def test_a_value_that_is_not_a_number_is_shown_as_such(home):
+    broken = [*history(1), {"epoch": 2, "time": 5, "metrics": [{"val/reconstruction": math.inf}] * 2}]
+    track = opened(home)
+    track.end(record(state="failed", epoch=2), broken, None)
+    track.close()
+    assert math.isnan(dict(steps(home, runs(home)["toy/0"][0]))[2])
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_another_driver_goes_on_with_the_same_runs(home, cut):
+    """The first dies after `cut` reports; the second writes the whole history again, as far as it knows it."""
+    first = opened(home)
+    first.begin(record(), [0, 1])
+    first.log(record(epoch=cut), history(cut)) if cut else None
+    first.close()
+    second = opened(home)
+    second.begin(record(epoch=cut, attempt=2), [0, 1])
+    for upto in range(max(1, cut), 5):
+        second.log(record(epoch=upto, attempt=2), history(upto))
+    second.end(record(state="complete", epoch=4, attempt=2), history(), None)
+    second.close()
+    found = runs(home)
+    assert len(found) == 3 and all(len(r) == 1 for r in found.values())
+    for (one,) in found.values():
+        assert [s for s, _ in steps(home, one)] == [1, 2, 3, 4]
+        assert one.data.tags["sprite.attempt"] == "2"
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
+
+
+def test_writing_everything_again_changes_nothing(home):
+    states = []
     for _ in range(2):
-        tracker = open_tracker()
-        tracker.begin(record(), [0, 1])
-        tracker.log(record(), history(2))
-        tracker.log(record(), history(3))
-        tracker.end(record(state="complete", epoch=3), history(3), None)
-        tracker.close()
-    assert len(runs(tracker, "trial")) == 1 and len(runs(tracker, "seed")) == 2
-    assert [step for step, _ in points(tracker, runs(tracker, "trial")[0])] == [1, 2, 3]
+        track = opened(home)
+        track.begin(record(), [0, 1])
+        track.log(record(epoch=2), history(2))
+        track.close()
+        states.append(dump(home))
+    assert states[0] == states[1]
 
 
-def test_reconciling_adds_what_is_missing_and_closes_what_has_no_trial(open_tracker):
-    tracker = open_tracker()
-    tracker.begin(record(0), [0, 1])
-    tracker.log(record(0), history(1))
-    tracker.begin(record(7), [0])
-    tracker.close()
-    tracker = open_tracker()
-    now = [
-        record(0, state="complete", epoch=3),
-        record(1, state="pruned", epoch=2),
-        record(2, state="queued", seeds=()),
+def test_reconciling_makes_what_is_missing_and_nothing_twice(home):
+    ledger = [
+        record(0, "complete", 4),
+        record(1, "pruned", 2),
+        record(2, "failed", reason="diverged"),
+        record(3, "running", 2),
+        record(4, "queued"),
     ]
-    reports = {0: history(3), 1: history(2), 2: []}
-    assert tracker.problems(now, lambda r: reports[r.number]) != []
-    tracker.reconcile(now, lambda r: reports[r.number])
-    found = {r.data.tags["sprite.trial_key"]: r for r in runs(tracker, "trial")}
-    assert found["study/7"].info.status == "KILLED"
-    assert found["study/1"].data.tags["sprite.state"] == "pruned"
-    assert [s for s, _ in points(tracker, found["study/0"])] == [1, 2, 3]
-    mine = [p for p in tracker.problems(now, lambda r: reports[r.number]) if "study/7" not in p]
-    assert mine == []
+    first = opened(home)
+    first.begin(record(0), [0, 1])
+    first.log(record(0, epoch=1), history(1))
+    first.begin(record(9), [0, 1])  # the ledger lost it
+    first.close()
+    track = opened(home)
+    assert [p.partition(" ")[0] for p in track.problems(ledger, lambda r: history(r.epoch))] == [
+        "toy/9", "toy/0", "toy/1", "toy/2", "toy/3",
+    ]  # fmt: skip
+    track.reconcile(ledger, lambda r: history(r.epoch))
+    assert track.close() == []
+    found = runs(home)
+    assert {k for k in found if k.count("/") == 1} == {"toy/0", "toy/1", "toy/2", "toy/3", "toy/9"}
+    assert [steps(home, found[f"toy/{n}"][0])[-1:] for n in (0, 1, 2, 3)] == [
+        [(4, 0.5)], [(2, 0.75)], [], [(2, 0.75)],
+    ]  # fmt: skip
+    assert {found[k][0].info.status for k in ("toy/9", "toy/9/0", "toy/9/1")} == {"KILLED"}
+    assert opened(home).problems(ledger, lambda r: history(r.epoch)) == []
+    settled = [r for r in ledger if r.done]
+    once = dump(home)
+    again = opened(home)
+    again.reconcile([*settled, ledger[3]], lambda r: history(r.epoch))
+    again.close()
+    assert dump(home) == once
 
 
-def test_problems_name_what_disagrees(open_tracker):
-    tracker = open_tracker()
-    tracker.begin(record(0), [0, 1])
-    tracker.end(record(0, state="complete", epoch=2), history(2), None)
-    tracker.close()
-    other = [record(0, state="pruned", epoch=3), record(1, state="complete", epoch=3)]
-    found = "\n".join(tracker.problems(other, lambda r: history(3)))
-    assert "study/0 is pruned in the ledger but complete in MLflow" in found
-    assert "MLflow has [1, 2]" in found and "study/1 has no run" in found
+def test_a_reconciliation_leaves_alone_what_the_driver_has_taken_up(home):
+    track = opened(home)
+    track.begin(record(0), [0, 1])
+    track.close()
+    track = opened(home)
+    track.reconcile([], lambda r: [])
+    track.begin(record(0, attempt=2), [0, 1])
+    track.close()
+    assert runs(home)["toy/0"][0].info.status == "RUNNING"
 
 
-def test_a_crash_right_after_a_run_is_made_leaves_one_that_is_found_again(store, open_tracker):
-    tracker = open_tracker("crash")
-    tracker.close()
-    script = f"""
-        from sprite_search.home import Home
-        from sprite_search.tracking import Tracker
-        import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
-        from test_tracking import record
-        from pathlib import Path
-        tracker = Tracker(Home(Path({str(store.root)!r})), "crash", space_hash="abc")
-        tracker.begin(record(), [0, 1])
-        tracker.close()
-    """
-    environment = {**os.environ, "SPRITE_FAULT": "after_create_run"}
-    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True)
-    assert ended.returncode == -signal.SIGKILL
-    again = open_tracker("crash")
-    again.reconcile([record(state="complete", epoch=3)], lambda r: history(3))
-    assert len(runs(again, "trial")) == 1 and len(runs(again, "seed")) == 2
+def test_problems_names_what_differs(home):
+    track = opened(home)
+    track.end(record(0, "complete", 4), history(), None)
+    track.end(record(1, "complete", 4), history(), None)
+    track.close()
+    client, found = tracking.connect(home), runs(home)
+    client.log_metric(found["toy/0/1"][0].info.run_id, "val/reconstruction", 7.0, step=4)
+    client.delete_run(found["toy/1/0"][0].info.run_id)
+    client.create_run(found["toy/0"][0].info.experiment_id, tags={"sprite.trial_key": "toy/1", "sprite.role": "trial"})
+    said = "\n".join(opened(home).problems([record(0, "complete", 4), record(1, "pruned", 4)], lambda r: history()))
+    for words in ("toy/0 seed 1 was reported at epochs [1, 2, 3, 4]", "toy/1 has 2 runs", "no run of seed 0", "pruned"):
+        assert words in said
 
 
-def test_a_store_that_is_away_holds_nothing_up_and_loses_nothing(open_tracker, monkeypatch):
-    tracker = open_tracker()
-    real, failures = tracker.client.log_batch, iter(range(2))
-
-    def away(*args, **kwargs):
-        if next(failures, None) is not None:
-            raise ConnectionError("away")
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(tracker.client, "log_batch", away)
-    tracker.begin(record(), [0, 1])
-    tracker.end(record(state="complete", epoch=3), history(3), None)
-    tracker.close()
-    assert [s for s, _ in points(tracker, runs(tracker, "trial")[0])] == [1, 2, 3]
+def child(home, body, **environment):
+    """Runs Python code in a process of its own, with the helpers of this file."""
+    code = "from test_tracking import *\nhome = Home(Path(%r))\n" % str(home.root) + textwrap.dedent(body)  # noqa: UP031
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths, **environment})
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path):
-    (tmp_path / "mlflow.db").write_bytes(b"this is not SQLite at all, but some text instead\n" * 50)
-    with pytest.raises(InputError, match="is no MLflow database"):
-        Tracker(Home(tmp_path), "study", space_hash="abc")
+WHOLE = """
+track = opened(home)
+track.begin(record(), [0, 1])
+for entry in history():
+    track.log(record(epoch=entry["epoch"]), [entry])
+track.end(record(state="complete", epoch=4), history(), None)
+track.close()
+"""
 
 
-def test_a_server_that_does_not_answer_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(InputError, match="check that the server runs"):
-        Tracker(Home(tmp_path), "study", space_hash="abc")
+def test_a_driver_killed_just_after_a_run_was_made_leaves_one_run_per_key(home):
+    for _ in range(3):  # each kill is after one more run: the trial's, then those of its seeds
+        assert child(home, WHOLE, SPRITE_FAULT="after_create_run").returncode == -signal.SIGKILL
+    assert child(home, WHOLE).returncode == 0
+    assert {key: len(found) for key, found in runs(home).items()} == {"toy/0": 1, "toy/0/0": 1, "toy/0/1": 1}
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("trial", range(12))
+def test_killed_at_any_moment_the_next_driver_completes_the_record(home, trial):
+    delay = random.Random(trial).uniform(0.0, 0.6)
+    body = "import threading\n" + WHOLE.replace(
+        "track.begin", f"threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGKILL)).start()\ntrack.begin", 1
+    )
+    child(home, body)
+    assert child(home, WHOLE).returncode == 0
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
+
+
+class Away:
+    """A client whose server can go away."""
+
+    def __init__(self, client):
+        self.client, self.away, self.asked = client, True, threading.Event()
+
+    def __getattr__(self, name):
+        def call(*args, **more):
+            self.asked.set()
+            if self.away:
+                raise ConnectionError("the server is away")
+            return getattr(self.client, name)(*args, **more)
+
+        return call
+
+
+def test_a_server_that_is_away_holds_up_nothing_and_loses_nothing(home):
+    track = opened(home)
+    track.runs.client = server = Away(track.client)
+    track.begin(record(), [0, 1])
+    for entry in history():
+        track.log(record(epoch=entry["epoch"]), [entry])
+    assert server.asked.wait(30)
+    while track.trouble is None:
+        pass
+    assert "away" in track.trouble
+    server.away = False
+    track.end(record(state="complete", epoch=4), history(), None)
+    assert track.close() == [] and track.trouble is None
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
+
+
+def test_a_server_that_stays_away_is_named_at_the_end_and_the_next_start_repairs_it(home):
+    track = opened(home)
+    track.runs.client = Away(track.client)
+    track.end(record(state="complete", epoch=4), history(), None)
+    assert track.close(patience=0.0) == ["toy/0"]
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == [
+        "toy/0 has no run in MLflow"
+    ]
+    track = opened(home)
+    track.reconcile([record(state="complete", epoch=4)], lambda r: history())
+    assert track.close() == []
+    assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
+
+
+def test_what_waits_for_a_server_is_bounded_and_completed_when_the_trial_ends(home, monkeypatch):
+    monkeypatch.setattr(tracker, "_MOST_WAITING", 2)
+    track = opened(home)
+    track.runs.client = server = Away(track.client)
+    for entry in history():
+        track.log(record(epoch=entry["epoch"]), [entry])
+    assert sum(len(w.reports) for w in track._wanted.values()) <= 2
+    server.away = False
+    track.end(record(state="complete", epoch=4), history(), None)
+    assert track.close() == []
+    assert [s for s, _ in steps(home, runs(home)["toy/0"][0])] == [1, 2, 3, 4]
+
+
+def test_a_run_deleted_by_hand_is_made_again(home):
+    track = opened(home)
+    track.begin(record(), [0])
+    track.log(record(epoch=1, seeds=1), history(1, seeds=1))
+    while track._outbox.undelivered() or not track.runs._runs.get("toy/0"):
+        pass
+    tracking.connect(home).delete_run(runs(home)["toy/0"][0].info.run_id)
+    track.end(record(state="complete", epoch=4, seeds=1), history(seeds=1), None)
+    assert track.close() == []
+    assert [s for s, _ in steps(home, runs(home)["toy/0"][0])] == [1, 2, 3, 4]
+
+
+def test_a_trial_that_mlflow_refuses_does_not_hold_up_the_others(home):
+    track = opened(home)
+    wrong = replace(record(0, "complete", 4), config={"not allowed!": 1})
+    track.end(wrong, history(), None)
+    track.end(record(1, "complete", 4), history(), None)
+    assert track.close() == ["toy/0"]
+    assert runs(home)["toy/1"][0].info.status == "FINISHED"
+
+
+def test_a_store_that_cannot_be_used_is_the_users_to_mend(home, monkeypatch, tmp_path):
+    other = Home(tmp_path / "other")
+    with pytest.raises(InputError, match="no record in MLflow yet"):
+        tracking.connect(other, create=False)
+    assert not other.root.exists()
+    other.create()
+    (other.root / "mlflow.db").write_bytes(b"no database" * 500)
+    with pytest.raises(InputError, match=r"mlflow\.db: is no MLflow database"):
+        tracking.connect(other)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
+    with pytest.raises(InputError, match="does not answer") as error:
+        tracking.connect(home)
+    assert "secret" not in str(error.value)
+
+
+def test_an_experiment_of_somebody_elses_study_is_not_written_to(home, tmp_path, monkeypatch):
+    opened(home).close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", home.tracking_uri)
+    with pytest.raises(InputError, match="belongs to a study kept elsewhere"):
+        opened(Home(tmp_path / "another"))
+    opened(home).close()
+    client = tracking.connect(home)
+    client.delete_experiment(client.get_experiment_by_name("toy").experiment_id)
+    with pytest.raises(InputError, match="was deleted"):
+        opened(home)
+
+
+# -- words and numbers ----------------------------------------------------------------------------
+
+
+def test_names_come_from_what_was_searched():
+    assert text.title(replace(record(7), params={"a": "linear", "b": 0.1, "c": "gumbel_softmax"})) == (
+        "#7 linear gumbel_softmax"
+    )
+    assert (
+        text.title(replace(record(7), params={"optimizer.learning_rate": 0.00012345})) == "#7 learning_rate=0.0001234"
+    )
+    assert text.title(replace(record(7, point="ours_d"), params={"a": "linear"})) == "#7 ours_d linear"
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_the_note_says_how_a_trial_ended(state):
+    note = text.note(record(3, state, 2, reason="its worker died" if state == "failed" else None))
+    assert state in note.lower() and "`decision.kind` linear" in note and "| 1 | 1 |" in note
+
+
+def test_means_are_over_the_seeds_that_have_a_metric():
+    found = text.means([{"val/x": 1.0, "train/x": 1.0}, {"val/x": 4.0}, {"val/x": 4.0}])
+    assert found == {"val/x": 3.0, "val/x_se": pytest.approx(1.0), "train/x": 1.0}
+
+
+# -- the outbox -----------------------------------------------------------------------------------
+
+
+def test_names_posted_while_one_is_delivered_are_delivered_once_more():
+    sent, started, go = [], threading.Event(), threading.Event()
+
+    def deliver(name):
+        sent.append(name)
+        started.set()
+        go.wait(30)
+
+    box = Outbox(deliver, pause=0.0)
+    box.post("a")
+    assert started.wait(30)
+    for name in "aabb":
+        box.post(name)
+    go.set()
+    assert box.close() == [] and sent == ["a", "a", "b"]
+
+
+def test_what_fails_goes_behind_the_others_and_is_tried_again():
+    sent, failures = [], iter([ConnectionError("1"), ConnectionError("2")])
+
+    def deliver(name):
+        if name == "a" and (error := next(failures, None)):
+            raise error
+        sent.append(name)
+
+    box = Outbox(deliver, pause=0.05)
+    for name in "abc":
+        box.post(name)
+    assert box.close() == [] and sorted(sent) == ["a", "b", "c"] and sent[0] == "b"
+
+
+def test_the_hopeless_is_given_up_and_tried_when_posted_again():
+    tries = []
+
+    def deliver(name):
+        tries.append(name)
+        raise ValueError("refused")
+
+    box = Outbox(deliver, hopeless=lambda error: isinstance(error, ValueError), pause=0.0)
+    box.post("a")
+    while len(tries) < 3 or box._waiting:
+        pass
+    assert box.undelivered() == ["a"]
+    box.post("a")
+    assert box.close() == ["a"] and len(tries) == 6

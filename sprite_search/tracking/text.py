@@ -1,0 +1,76 @@
+"""What people read about a trial in MLflow: its name, its note, its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..study.records import TrialRecord
+
+_WORDS = 4  #: most parts of a name
+
+
+def title(record: TrialRecord) -> str:
+    """A short name from what was searched, as ``#7 linear gumbel_softmax``; numbers only where there are no words."""
+    words = [record.point] if record.point else []
+    words += [v for v in record.params.values() if isinstance(v, str)]
+    if not words:
+        numbers = {n: v for n, v in record.params.items() if isinstance(v, (int, float)) and "|" not in n}
+        words = [f"{n.rpartition('.')[2]}={_short(v)}" for n, v in numbers.items()][:2]
+    return " ".join([f"#{record.number}", *words[:_WORDS]])
+
+
+def note(record: TrialRecord) -> str:
+    """Markdown that says in a sentence how the trial ended, then what was searched and what the seeds came to."""
+    seeds = [s["metrics"] for s in record.seeds]
+    lines = [_ending(record)]
+    if record.params:
+        lines.append("Searched: " + ", ".join(f"`{n}` {_short(v)}" for n, v in record.params.items() if "|" not in n))
+    names = [
+        n for n in ("val/reconstruction", "val/effective_sprites", "labels/accuracy") if any(n in m for m in seeds)
+    ]
+    names += [n for n in ("labels/ari_foreground", "labels/mean_accuracy") if any(n in m for m in seeds)]
+    if names:
+        head = ["| seed | " + " | ".join(f"`{n}`" for n in names) + " |", "|---" * (len(names) + 1) + "|"]
+        rows = [
+            f"| {s['seed']} | " + " | ".join(_short(s["metrics"].get(n, math.nan)) for n in names) + " |"
+            for s in record.seeds
+        ]
+        lines.append("\n".join([*head, *rows]))
+        lines.append("Pictures of each seed are in the artifacts of its child run; here are those of the first.")
+    return "\n\n".join(lines)
+
+
+def _ending(record: TrialRecord) -> str:
+    where = f"epoch {record.epoch} of {record.epochs}" if record.epochs else "its first report"
+    value = f" Objective: **{_short(record.value)}**." if record.value is not None else ""
+    return {
+        "complete": f"**Complete**, {record.epochs} epochs.{value}",
+        "pruned": f"**Pruned** at {where}: behind the others so far.{value}",
+        "failed": f"**Failed** at {where}: {record.reason or 'no reason was given'}.",
+    }.get(record.state, f"**{record.state.capitalize()}**, {where}.")
+
+
+def means(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean over seeds of each metric, and its standard error as ``<name>_se`` but for train/ ones."""
+    found = {}
+    for name in sorted(set().union(*metrics)) if metrics else []:
+        values = [m[name] for m in metrics if name in m]
+        mean = sum(values) / len(values)
+        found[name] = mean
+        if len(values) > 1 and not name.startswith("train/"):
+            variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+            found[f"{name}_se"] = math.sqrt(variance / len(values))
+    return found
+
+
+def text(value: Any) -> str:
+    """A setting as an MLflow parameter, exact: true, 0.001, gumbel_softmax."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, float):
+        return "–" if value is None else text(value)
+    return f"{value:.4g}" if math.isfinite(value) else "–"

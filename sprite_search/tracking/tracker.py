@@ -1,0 +1,257 @@
+"""The tracker: what MLflow is to hold of a study, brought there in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..home import Home
+from ..study.records import TrialRecord
+from .outbox import Outbox
+from .runs import Report, Runs
+from .store import connect, shown
+
+_MOST_WAITING = 20_000  #: reports kept for a server that is away; beyond them a trial is written when it ends
+_RECONCILE = ""  #: what the outbox calls the task that is no trial
+#: What MLflow answers to a request that it will never grant.
+_REFUSALS = (
+    "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED", "BAD_REQUEST",
+)  # fmt: skip
+_ABOUT = (
+    "One run per configuration; below it, one run per seed. `val/…` and `criteria/…` need no labels;"
+    " `labels/…` needed them and were not used by the search unless `sprite.oracle` is true."
+    " Parameters are the settings that applied. Pictures are among the artifacts."
+)
+
+
+@dataclass
+class _Wanted:
+    """What MLflow is to hold of a trial, and the part of it that is not written yet."""
+
+    record: TrialRecord
+    seeds: tuple[int, ...] = ()
+    reports: dict[int, Report] = field(default_factory=dict)
+    gap: bool = False  # reports were dropped; nothing is written until the whole history comes
+    ended: bool = False
+    pictures: Path | None = None
+    history: Sequence[Report] = ()  # the whole, once ended
+
+
+class Tracker:
+    """The only writer of a study's runs: one per configuration, with one child per seed.
+
+    What the driver calls returns at once. Writing happens in a thread, several reports at a time; a server
+    that is slow or away never holds up the search. What could not be written before the end is repaired by
+    `reconcile` at the next start.
+    """
+
+    def __init__(self, home: Home, study: str, *, space_hash: str, tags: Mapping[str, str] | None = None):
+        self.client = connect(home)
+        self.study = study
+        self.runs = Runs(self.client, self._experiment(home), {"sprite.space_hash": space_hash, **(tags or {})})
+        self._lock = threading.Lock()
+        self._wanted: dict[str, _Wanted] = {}
+        self._waiting = 0  # reports in _wanted
+        self._books: tuple[Sequence[TrialRecord], Callable[..., Any], Callable[..., Any]] | None = None
+        self._outbox = Outbox(self._deliver, hopeless=_hopeless)
+
+    def _experiment(self, home: Home) -> str:
+        from mlflow.exceptions import MlflowException
+
+        owner, found = _owner(home, self.study), self.client.get_experiment_by_name(self.study)
+        if found is None:
+            own = None if home.tracking_uri.startswith("http") else (home.artifacts / self.study).as_uri()
+            tags = {"sprite.ledger": owner, "mlflow.note.content": _ABOUT}
+            with contextlib.suppress(MlflowException):  # somebody else may just have made it
+                self.client.create_experiment(self.study, artifact_location=own, tags=tags)
+            found = self.client.get_experiment_by_name(self.study)
+        if found is None or found.lifecycle_stage == "deleted":
+            raise InputError(
+                f"{self.study}: its MLflow experiment was deleted; restore it in MLflow, or use another --study"
+            )
+        if found.tags.get("sprite.ledger", owner) != owner:
+            raise InputError(
+                f"{self.study}: MLflow has an experiment of this name that belongs to a study kept elsewhere;"
+                " use another --study, or rename that experiment in MLflow"
+            )
+        return str(found.experiment_id)
+
+    # -- what the driver calls --------------------------------------------------------------------
+
+    @property
+    def trouble(self) -> str | None:
+        """Why MLflow could not be written last time; None while all is well."""
+        return self._outbox.trouble
+
+    def begin(self, record: TrialRecord, seeds: Sequence[int]) -> None:
+        """Makes the runs of a trial, or finds those of an earlier attempt."""
+        self._want(record, seeds=seeds)
+
+    def log(self, record: TrialRecord, history: Sequence[Report]) -> None:
+        """Writes those reports that are not written yet."""
+        self._want(record, reports=history)
+
+    def end(self, record: TrialRecord, history: Sequence[Report], artifacts: Path | None) -> None:
+        """Closes the runs of a trial with its state, pictures and resolved configuration.
+
+        Args:
+            history: all its reports.
+            artifacts: folder with a folder of pictures per seed (``seed0``…), if there is one.
+        """
+        self._want(record, reports=history, ended=True, pictures=artifacts)
+
+    def reconcile(
+        self,
+        records: Sequence[TrialRecord],
+        history_of: Callable[[TrialRecord], Sequence[Report]],
+        pictures_of: Callable[[TrialRecord], Path | None] = lambda record: None,
+    ) -> None:
+        """Brings MLflow in line with the ledger after a crash: missing runs, points and ends; nothing twice."""
+        self._books = (list(records), history_of, pictures_of)
+        self._outbox.post(_RECONCILE)
+
+    def close(self, patience: float = 20.0) -> list[str]:
+        """Writes what is waiting, while that goes on; returns keys of trials that MLflow lacks something of."""
+        return self._outbox.close(patience)
+
+    def _want(
+        self,
+        record: TrialRecord,
+        *,
+        seeds: Sequence[int] = (),
+        reports: Sequence[Report] = (),
+        ended: bool = False,
+        pictures: Path | None = None,
+    ) -> None:
+        with self._lock:
+            want = self._wanted.setdefault(record.key, _Wanted(record))
+            want.record = record
+            want.seeds = tuple(sorted({*want.seeds, *seeds, *(int(s["seed"]) for s in record.seeds)}))
+            if ended:
+                want.ended, want.pictures, want.history, want.gap = True, pictures, list(reports), False
+            self._waiting -= len(want.reports)
+            want.reports |= {int(r["epoch"]): r for r in reports}
+            if not ended and (want.gap or self._waiting + len(want.reports) > _MOST_WAITING):
+                want.gap, want.reports = True, {}
+            self._waiting += len(want.reports)
+        self._outbox.post(record.key)
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _deliver(self, key: str) -> None:
+        if key == _RECONCILE:
+            self._reconcile()
+            return
+        with self._lock:
+            want = self._wanted.get(key)
+            if want is None:
+                return
+            record, seeds, reports = want.record, want.seeds, dict(want.reports)
+            ended, history, pictures = want.ended, want.history, want.pictures
+        try:
+            self.runs.begin(record, seeds)
+            self.runs.log(record, [reports[e] for e in sorted(reports)])
+            if ended:
+                self.runs.end(record, history, pictures)
+        except Exception:
+            self.runs.forget(key)
+            raise
+        with self._lock:
+            written = [e for e in reports if want.reports.pop(e, None) is not None]
+            self._waiting -= len(written)
+            if ended and want.history is history:
+                del self._wanted[key]
+                self.runs.forget(key)
+
+    def _reconcile(self) -> None:
+        assert self._books is not None
+        records, history_of, pictures_of = self._books
+        with self._lock:
+            began = set(self._wanted)  # the driver took these up since
+        existing = {r.data.tags["sprite.trial_key"]: r for r in self.runs.trials()}
+        for record in records:
+            run = existing.get(record.key)
+            written = run is not None and run.data.tags.get("sprite.state") == record.state
+            if record.state == "queued" or (written and record.done) or record.key in began:
+                continue
+            if record.done:
+                self.end(record, history_of(record), pictures_of(record))
+            else:
+                self.log(record, history_of(record))
+        known = {r.key for r in records if r.state != "queued"} | began
+        for key, run in existing.items():
+            if key not in known and run.info.status == "RUNNING":
+                for one in [*self.runs.children(run.info.run_id), run]:
+                    self.runs.close(one.info.run_id, "KILLED", {"sprite.state": "abandoned"})
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, str]:
+        """State of each trial's run by trial key."""
+        return {r.data.tags["sprite.trial_key"]: r.data.tags.get("sprite.state", "") for r in self.runs.trials()}
+
+    def problems(
+        self, records: Sequence[TrialRecord], history_of: Callable[[TrialRecord], Sequence[Report]]
+    ) -> list[str]:
+        """Where MLflow and the ledger disagree; empty when they agree."""
+        parents = self.runs.trials()
+        keys = [r.data.tags["sprite.trial_key"] for r in parents]
+        found = [f"{k} has {keys.count(k)} runs in MLflow" for k in sorted({k for k in keys if keys.count(k) > 1})]
+        runs = dict(zip(keys, parents, strict=True))
+        wanted = {r.key: r for r in records if r.state != "queued"}
+        gone = {k for k, r in runs.items() if r.data.tags.get("sprite.state") == "abandoned"}
+        found += [
+            f"{k} has a run in MLflow but is not in the ledger" for k in runs if k not in wanted and k not in gone
+        ]
+        children: dict[str, dict[str, Any]] = {}
+        for child in self.runs.search("tags.`sprite.role` = 'seed'"):
+            parent, seed = child.data.tags.get("mlflow.parentRunId", ""), child.data.tags.get("sprite.seed", "")
+            children.setdefault(parent, {})[seed] = child
+        for key, record in wanted.items():
+            if key in runs:
+                mine = {f"{key} seed {s}": r for s, r in children.get(runs[key].info.run_id, {}).items()}
+                found += [f"{key} has no run of seed {s} in MLflow" for s in _missing(record, mine)]
+                found += self._differences(record, history_of(record), {key: runs[key], **mine})
+            else:
+                found.append(f"{key} has no run in MLflow")
+        return found
+
+    def _differences(self, record: TrialRecord, history: Sequence[Report], runs: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the runs of one trial, by what they are called."""
+        found = []
+        epochs = [int(h["epoch"]) for h in history]
+        names = sorted(set().union(*history[-1]["metrics"])) if history and history[-1]["metrics"] else []
+        metric = "val/reconstruction" if "val/reconstruction" in names else next(iter(names), None)
+        for name, run in runs.items():
+            state = run.data.tags.get("sprite.state")
+            if state != record.state:
+                return [f"{name} is {record.state} in the ledger but {state} in MLflow"]
+            elif record.done and metric and (steps := self.runs.steps(run.info.run_id, metric)) != epochs:
+                found.append(f"{name} was reported at epochs {epochs} but MLflow has {steps}")
+        return found
+
+
+def _missing(record: TrialRecord, children: Mapping[str, Any]) -> list[int]:
+    return [int(s["seed"]) for s in record.seeds if f"{record.key} seed {s['seed']}" not in children]
+
+
+def _hopeless(error: Exception) -> bool:
+    return getattr(error, "error_code", None) in _REFUSALS
+
+
+def _owner(home: Home, study: str) -> str:
+    """Which ledger a study is kept in: two studies of one name must not share their runs on a server."""
+    store = home.study_store
+    if "://" in store:
+        return f"{shown(store)} {study}"
+    file = home.study(study) / "id"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(uuid.uuid4().hex)
+    return file.read_text()
