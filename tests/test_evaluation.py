@@ -12,6 +12,7 @@ def explained(colours, choice):
     return Explanation(
         reconstruction=torch.zeros(1, 1, 1, 4),
         error=torch.zeros(1),
+        hard_error=torch.zeros(1),
         p=torch.zeros(1, layers, 3),
         choice=torch.tensor([choice]),
         colours=torch.tensor(colours)[None, :, None, None, None].expand(shape),

@@ -137,6 +137,7 @@ def test_min_loss_takes_the_sprite_of_least_error():
         each = (x[:, None] - model.transformed(betas, model.sprites().colours)).square().mean((2, 3, 4))
     assert found.choice[:, 0].tolist() == each.argmin(1).tolist()
     assert_close(found.error, each.amin(1))
+    assert_close(found.hard_error, each.amin(1))
 
 
 def test_an_expensive_sprite_is_not_used_and_a_frozen_one_is_never_left_out():

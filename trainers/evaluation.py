@@ -33,6 +33,8 @@ def evaluate(
     Without labels:
 
     * ``val/reconstruction``: mean squared error of the model's own reconstruction, no regulariser in it;
+    * ``val/hard_reconstruction``: the same with the likeliest sprite alone in each layer: far above the former
+      where a model explains images by mixing sprites rather than by choosing one;
     * ``val/used_sprites``: share of the K sprites that are chosen at least 0.2/K of the time;
     * ``val/effective_sprites``: exp of the entropy of usage, from 1 to K;
     * ``val/empty_share``: share of layers that show nothing, 0 for models without an empty sprite;
@@ -59,6 +61,7 @@ def evaluate(
         area = found.masks.clamp(0, 1).mean((-3, -2, -1))
         batch = {
             "error": found.error.sum(1),
+            "hard_error": found.hard_error.sum(1),
             "usage": torch.nn.functional.one_hot(found.choice, count + 1).sum((1, 2)),
             "area": (area * shown).sum((1, 2)),
         }
@@ -121,6 +124,7 @@ def _without_labels(sums: Mapping[str, Tensor], count: int, images: int) -> dict
     entropy = -(share * share.clamp(min=1e-12).log()).sum()
     return {
         "val/reconstruction": float(sums["error"]) / images,
+        "val/hard_reconstruction": float(sums["hard_error"]) / images,
         "val/used_sprites": float((share >= USED / count).double().mean()) if shown else 0.0,
         "val/effective_sprites": float(entropy.exp()) if shown else 0.0,
         "val/empty_share": empty / max(shown + empty, 1.0),

@@ -49,13 +49,15 @@ class Outcome(NamedTuple):
 class Explanation(NamedTuple):
     """How images are explained in evaluation mode.
 
-    reconstruction (B, C, H, W); error (B,) its mean squared error; p (B, L, K'); choice (B, L), the index of
+    reconstruction (B, C, H, W); error (B,) its mean squared error; hard_error (B,) that of the likeliest
+    sprites alone, unmixed; p (B, L, K'); choice (B, L), the index of
     the likeliest sprite; colours (B, L, C, H, W) and masks (B, L, 1, H, W) of these sprites, transformed, masks
     being one for opaque sprites; occlusion (B, L, L).
     """
 
     reconstruction: Tensor
     error: Tensor
+    hard_error: Tensor
     p: Tensor
     choice: Tensor
     colours: Tensor

@@ -74,7 +74,8 @@ class Clustering(SpriteModel):
         colours = transformed.expand(len(x), -1, -1, -1, -1).take_along_dim(choice[..., None, None, None], 1)
         occlusion = x.new_zeros(len(x), 1, 1)
         masks = torch.ones_like(colours[:, :, :1])
-        return Explanation(mixed, composition_error(x, mixed), p, choice, colours, masks, occlusion)
+        error, hard_error = composition_error(x, mixed), composition_error(x, colours[:, 0])
+        return Explanation(mixed, error, hard_error, p, choice, colours, masks, occlusion)
 
     def transformed(self, betas: list[Tensor | None], colours: Tensor) -> Tensor:
         """Every sprite as each image shows it, (B, K, C, H, W); B is 1 while nothing depends on the image."""

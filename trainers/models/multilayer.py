@@ -173,7 +173,9 @@ class MultiLayer(SpriteModel):
             p = self.decision(scene.features, scene.sprites.codes, allow_empty=allow_empty)
         colours, masks = self.placed_mix(scene, one_hot(p))
         mixed = self.render(scene, p)
-        return Explanation(mixed, composition_error(x, mixed), p, p.argmax(-1), colours, masks, scene.occlusion)
+        error = composition_error(x, mixed)
+        hard_error = composition_error(x, compose(colours, masks, scene.occlusion, scene.background))
+        return Explanation(mixed, error, hard_error, p, p.argmax(-1), colours, masks, scene.occlusion)
 
     def scene(self, x: Tensor, uniform: Tensor | None, phase: Phase) -> Scene:
         """Everything but the choice, from images and uniform noise (K, H, W) for the masks."""
