@@ -78,7 +78,8 @@ def rollback(home: Home, model: str, alias: str = "champion") -> dict[str, Any]:
 def _chosen(choice: Mapping[str, Any]) -> tuple[int, int, dict[str, Any]]:
     """Trial, seed and gate of a choice."""
     if choice["trial"] is None:
-        raise WorkError(f"nothing to promote; {choice['reasons'][0]}; take one all the same with --trial N --force")
+        why = "; ".join([choice["reasons"][0], *(f"trial {r['trial']} {r['why']}" for r in choice["rejected"][:2])])
+        raise WorkError(f"nothing to promote: {why}; take one all the same with --trial N --force")
     passed = not choice["abstained"]
     reasons = choice["reasons"] if passed else [*choice["reasons"][-1:], f"take it with --trial {choice['trial']}"]
     gate = {"passed": passed, "reasons": reasons, "by": choice["by"], "reliability": choice["reliability"]}

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from typing import IO
 
 from .errors import InputError, WorkError
 from .home import Home
@@ -34,14 +36,17 @@ def serve(home: Home, port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", uri, "--default-artifact-root", home.artifacts.as_uri()]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet"}
+    print(f"starting MLflow on {uri} …", flush=True)
+    # not a pipe: one that nobody empties would stop the server when it is full
+    with tempfile.TemporaryFile() as log:
+        _run(command, environment, f"http://127.0.0.1:{port}", log)
+
+
+def _run(command: list[str], environment: dict[str, str], address: str, log: IO[bytes]) -> None:
     # a session of its own, so that all its workers can be ended together
-    server = subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=log)
     try:
-        address = f"http://127.0.0.1:{port}"
-        print(f"starting MLflow on {uri} …", flush=True)
-        _await(server, address)
+        _await(server, address, log)
         print(f"browse at {address} (Ctrl-C ends it)", flush=True)
         server.wait()
         raise WorkError(f"the MLflow server ended with status {server.returncode}")
@@ -63,11 +68,12 @@ def check_port(port: int) -> None:
             ) from None
 
 
-def _await(server: subprocess.Popen[bytes], address: str) -> None:
+def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
         if server.poll() is not None:
-            said = server.stderr.read().decode(errors="replace").strip().splitlines() if server.stderr else []
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()
             raise WorkError(f"the MLflow server did not start: {said[-1] if said else 'it said nothing'}")
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=2):

@@ -191,8 +191,7 @@ def _trust(ranked: Sequence[Candidate], trust: float | None) -> list[str]:
 def _nothing(rejected: Sequence[dict[str, Any]]) -> str:
     if not rejected:
         return "I abstain: the study has no trials yet"
-    first = "; ".join(f"trial {r['trial']} {r['why']}" for r in rejected[:2])
-    return f"I abstain: none of the {len(rejected)} trials can be trusted ({first}{' …' if len(rejected) > 2 else ''})"
+    return f"I abstain: none of the {len(rejected)} trials can be trusted"
 
 
 def _value(candidate: Candidate, judge: Criterion) -> float:

@@ -104,12 +104,11 @@ def _not_finished(row: Row) -> str | None:
 def _not_comparable(candidate: Candidate) -> str | None:
     bad = [s for s in candidate.seeds if not math.isfinite(s.cost)]
     if bad:
-        return f"{_seeds(bad)} gave no finite value"
+        return f"gave no finite value, {_seeds(bad)}"
     sick = [s for s in candidate.seeds if s.problem is not None]
     if 2 * len(sick) > len(candidate.seeds):
-        return "; ".join(
-            dict.fromkeys(f"{_seeds([t for t in sick if t.problem == s.problem])} {s.problem}" for s in sick)
-        )
+        problems = dict.fromkeys(s.problem for s in sick)
+        return "; ".join(f"{p}, {_seeds([s for s in sick if s.problem == p])}" for p in problems)
     return None
 
 
