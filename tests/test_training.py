@@ -125,9 +125,9 @@ def test_scenes_are_learnt_and_reported():
     metrics = last.metrics[0]
     assert metrics["train/loss"] < progress[0].metrics[0]["train/loss"]
     assert metrics.keys() == {
-        "train/loss", "train/reconstruction", "val/reconstruction", "val/hard_reconstruction", "val/used_sprites",
-        "val/effective_sprites", "val/empty_share", "val/mask_area", "labels/mean_accuracy", "labels/average_iou", "labels/ari_foreground",
-        "labels/instance_iou",
+        "train/loss", "train/reconstruction", "val/reconstruction", "val/hard_reconstruction",
+        "val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area",
+        "labels/mean_accuracy", "labels/average_iou", "labels/ari_foreground", "labels/instance_iou",
     }  # fmt: skip
     assert 0 <= metrics["val/empty_share"] <= 1 and 0 <= metrics["val/mask_area"] <= 1
 
