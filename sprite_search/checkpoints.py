@@ -75,13 +75,13 @@ class CheckpointStore:
 
     def history(self, study: str, number: int) -> list[dict[str, Any]]:
         """All reports the newest checkpoint knows of: ``{"epoch", "time", "metrics": [per seed]}``."""
-        latest = self.latest(study, number)
-        if latest is None:
-            return []
-        try:
-            return list(json.loads((latest / "history.json").read_text()))
-        except (OSError, ValueError):
-            return []
+        for _ in range(3):  # a worker may put a newer one in its place just now
+            latest = self.latest(study, number)
+            if latest is None:
+                return []
+            with contextlib.suppress(OSError, ValueError):
+                return list(json.loads((latest / "history.json").read_text()))
+        return []
 
     def retain(self, study: str, keep: set[int]) -> None:
         """Drops the weights (not the history or pictures) of all trials but those to keep."""

@@ -119,6 +119,7 @@ class SpriteTrial(tune.Trainable):
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
             _fault("worker_dies", job, resumed=latest is not None)
+            _fault("error", job)
             _fault("nan", job, metrics=metrics)
             yield self._result(entry, progress.epochs)
 
@@ -157,17 +158,20 @@ class SpriteTrial(tune.Trainable):
 def _fault(
     name: str, job: dict[str, Any], *, resumed: bool = False, metrics: list[dict[str, float]] | None = None
 ) -> None:
-    """For crash tests: does what $SPRITE_FAULT=NAME[:TRIAL] says when it is NAME's turn.
+    """For crash tests: does what $SPRITE_FAULT=NAME[:TRIAL],… says when it is NAME's turn.
 
     after_checkpoint kills the driver once, worker_dies this worker once, poison this worker at every attempt;
-    nan replaces the metrics.
+    error raises, nan replaces the metrics.
     """
-    wanted, _, number = os.environ.get("SPRITE_FAULT", "").partition(":")
-    if wanted != name or (number and int(number) != job["number"]):
-        return
-    if metrics is not None:
-        metrics[:] = [dict.fromkeys(m, float("nan")) for m in metrics]
-    elif name == "after_checkpoint" and job["attempt"] == 1:
-        os.kill(job["driver"], signal.SIGKILL)
-    elif name == "poison" or (name == "worker_dies" and not resumed):
-        os.kill(os.getpid(), signal.SIGKILL)
+    for wanted in os.environ.get("SPRITE_FAULT", "").split(","):
+        what, _, number = wanted.partition(":")
+        if what != name or (number and int(number) != job["number"]):
+            continue
+        if metrics is not None:
+            metrics[:] = [dict.fromkeys(m, float("nan")) for m in metrics]
+        elif name == "error":
+            raise RuntimeError("a fault that a test asked for")
+        elif name == "after_checkpoint" and job["attempt"] == 1:
+            os.kill(job["driver"], signal.SIGKILL)
+        elif name == "poison" or (name == "worker_dies" and not resumed):
+            os.kill(os.getpid(), signal.SIGKILL)

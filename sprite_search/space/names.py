@@ -21,11 +21,18 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 
 #: Samplers by name, with the package each needs beyond the required ones.
-SAMPLERS: dict[str, str | None] = {"tpe": None, "random": None, "qmc": "scipy", "gp": "torch", "cmaes": "cmaes"}
+SAMPLERS: dict[str, str | None] = {
+    "tpe": None,
+    "random": None,
+    "qmc": "scipy",
+    "gp": "torch",
+    "cmaes": "cmaes",
+    "grid": None,
+}
 
 #: Keys a sampler's or pruner's mapping may have.
 SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
-PRUNERS = ("none", "median", "hyperband")
+PRUNERS = ("none", "median", "hyperband", "asha")
 PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
 
 BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}

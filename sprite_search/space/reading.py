@@ -308,6 +308,11 @@ class Reader:
                 "sampler",
                 f"{space.sampler['name']} needs the package {needed}; pip install {needed}",
             )
+        endless = [n for n, d in space.search.items() if d.kind == "float" and not d.step]
+        if space.sampler["name"] == "grid" and endless:
+            self.wrong(
+                self._where[endless[0]], endless[0], "has no list of values for sampler grid; give it choices or a step"
+            )
         if space.sampler["name"] == "gp" and space.budget.trials > 300:
             self.wrong(
                 self.top["sampler"],

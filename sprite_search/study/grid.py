@@ -18,8 +18,12 @@ MOST = 5000
 
 def digest(config: Mapping[str, Any]) -> str:
     """Identity of a configuration; numbers count as equal when their first 12 digits are."""
-    rounded = {n: float(f"{v:.12g}") if isinstance(v, float) else v for n, v in config.items()}
+    rounded = {n: _rounded(v) if isinstance(v, float) else v for n, v in config.items()}
     return TrialConfig.from_flat({**rounded, "seed": 0}).digest()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")
 
 
 def configurations(space: Space) -> Iterator[tuple[dict[str, Scalar], dict[str, Scalar]]]:
@@ -101,5 +105,6 @@ class _Walk:
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
         # without a step only the lower end: `continuous` tells
-        self.params[name] = low + (step or 0.0) * self._take(int((high - low) / step + 1e-9) + 1 if step else 1)
+        value = low + (step or 0.0) * self._take(int((high - low) / step + 1e-9) + 1 if step else 1)
+        self.params[name] = min(high, _rounded(value))
         return self.params[name]

@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def _postgresql(url: str, study: str) -> Iterator[None]:
     # an advisory lock has two 32-bit numbers: ours name this program and the study
     numbers = {"program": zlib.crc32(b"sprite-search") % 2**31, "study": zlib.crc32(study.encode()) % 2**31}
     try:
-        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.pool.NullPool)
+        engine = sqlalchemy.create_engine(
+            with_driver(url), isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.pool.NullPool
+        )
         connection = engine.connect()
     except (SQLAlchemyError, ImportError) as error:
         raise InputError(f"SPRITE_STUDY_STORE: cannot reach the database ({str(error).splitlines()[0]})") from None
@@ -84,6 +87,13 @@ def _postgresql(url: str, study: str) -> Iterator[None]:
     finally:
         connection.close()  # and with it the lock
         engine.dispose()
+
+
+def with_driver(address: str) -> str:
+    """`postgresql://…` with the installed driver named: SQLAlchemy takes psycopg2 otherwise, there or not."""
+    if address.startswith("postgresql://") and find_spec("psycopg2") is None and find_spec("psycopg") is not None:
+        return address.replace("postgresql://", "postgresql+psycopg://", 1)
+    return address
 
 
 def _taken(study: str, pid: Any, host: Any) -> InputError:

@@ -196,7 +196,8 @@ class Ledger:
         except SettingError as error:
             self._skip(number, f"not a possible configuration: {error}")
             return None
-        twin = next((t.number for t in self._counted() if t.user_attrs.get("digest") == identity), None)
+        others = (t for t in self._counted() if t.number != number)
+        twin = next((t.number for t in others if t.user_attrs.get("digest") == identity), None)
         if twin is not None:
             self._skip(number, f"same configuration as trial {twin}")
             return None

@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ..errors import InputError
 from ..home import Home
+from .lease import with_driver
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -100,7 +101,7 @@ def _database(url: str) -> optuna.storages.RDBStorage:
             f"SPRITE_STUDY_STORE: {hidden(url)} cannot keep two drivers apart; use postgresql://…, or unset it"
         )
     try:
-        return optuna.storages.RDBStorage(url)
+        return optuna.storages.RDBStorage(with_driver(url))
     except Exception as error:  # every database driver has errors of its own
         raise InputError(
             f"SPRITE_STUDY_STORE: cannot use {hidden(url)} ({_first(error)}); check address, password and driver"
