@@ -229,12 +229,14 @@ def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
 
 
 def dry_run(found: Mapping[str, Any]) -> None:
+    """What a launch would do, then some configurations it might try."""
     for name, value in found.items():
-        if name == "samples":
-            for i, sample in enumerate(value):
-                print(f"sample {i}: " + ", ".join(f"{n}={_cell(v)}" for n, v in sample.items()))
-        else:
-            print(f"{name}: {value}")
+        if name == "samples" or value in (None, [], {}):
+            continue
+        said = ", ".join(f"{v:g} {k}" for k, v in value.items()) if isinstance(value, Mapping) else value
+        print(f"{name}: {', '.join(said) if isinstance(said, list) else said}")
+    for i, sample in enumerate(found["samples"]):
+        print(f"sample {i}: " + ", ".join(f"{n}={_cell(v)}" for n, v in sample.items()))
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> None:
