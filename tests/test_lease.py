@@ -1,4 +1,4 @@
-"""One driver per study: the second is told who the first is, and a killed one frees its study at once."""
+"""One driver per study, known by name, and no longer than it lives."""
 
 import os
 import shutil
@@ -6,116 +6,142 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sprite_search.errors import InputError
+from sprite_search.home import Home
 from sprite_search.study.lease import holder, lease, store_lease
-from sprite_search.study.storage import FileLock
+from sprite_search.study.storage import FileLock, storage
 
 HOLD = """
-import sys, time
-from pathlib import Path
-from sprite_search.study.lease import lease, store_lease
-what, where, study = sys.argv[1:]
-with (lease(Path(where)) if what == "home" else store_lease(where, study)):
-    print("held", flush=True)
-    time.sleep(600)
+    import sys, time
+    from pathlib import Path
+    from sprite_search.study.lease import {lock}
+    with {lock}({arguments}):
+        print("held", flush=True)
+        time.sleep(600)
 """
 
 
-@contextmanager
-def process(code, *args):
-    """A Python process that has said its first word."""
-    child = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def held():
+    """Starts processes that hold something until they are killed."""
+    running = []
+
+    def hold(lock, arguments):
+        program = textwrap.dedent(HOLD.format(lock=lock, arguments=arguments))
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in running:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path, held):
+    folder = tmp_path / "digits"
+    first = held("lease", f"Path({str(folder)!r})")
+    who = holder(folder)
+    assert (who["pid"], who["host"]) == (first.pid, socket.gethostname())
+    with pytest.raises(InputError, match=f"process {first.pid} on {socket.gethostname()}.*sprite-search stop digits"):
+        lease(folder).__enter__()
+
+
+def test_a_killed_driver_holds_nothing(tmp_path, held):
+    folder = tmp_path / "digits"
+    first = held("lease", f"Path({str(folder)!r})")
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert holder(folder) is None
+    with lease(folder):
+        assert holder(folder)["pid"] == os.getpid()
+    assert holder(folder) is None
+
+
+def test_a_child_that_outlives_its_driver_does_not_keep_the_lease(tmp_path):
+    """Ray's processes are children of the driver, and some are still there when it was killed."""
+    folder = tmp_path / "digits"
+    program = f"""
+        import subprocess, os, signal
+        from pathlib import Path
+        from sprite_search.study.lease import lease
+        with lease(Path({str(folder)!r})):
+            child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, start_new_session=True)
+            print(child.pid, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
+    child = int(done.stdout)
     try:
-        assert child.stdout.readline().strip() == "held"
-        yield child
+        with lease(folder):
+            pass
     finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
+        os.kill(child, signal.SIGKILL)
 
 
-def until(true, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
-
-
-def test_the_second_driver_is_told_pid_and_host_of_the_first(tmp_path):
-    with process(HOLD, "home", tmp_path / "toy", "") as first:
-        said = f"toy: this study is being run by process {first.pid} on {socket.gethostname()};"
-        with pytest.raises(InputError, match=said) as refused, lease(tmp_path / "toy"):
-            pass
-        assert "sprite-search stop toy" in str(refused.value)
-        found = holder(tmp_path / "toy")
-        assert (found["pid"], found["host"]) == (first.pid, socket.gethostname())
-        with lease(tmp_path / "another"):
-            pass
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_driver_that_dies_frees_its_study(tmp_path, number):
-    with process(HOLD, "home", tmp_path / "toy", "") as first:
-        os.kill(first.pid, number)
-        first.wait()
-        assert holder(tmp_path / "toy") is None
-        with lease(tmp_path / "toy"):
-            assert holder(tmp_path / "toy")["pid"] == os.getpid()
-
-
-def test_nobody_holds_a_study_that_ended_failed_or_never_was(tmp_path):
-    assert holder(tmp_path / "never") is None
-    with lease(tmp_path / "toy"):
+def test_other_studies_are_free(tmp_path, held):
+    held("lease", f"Path({str(tmp_path / 'digits')!r})")
+    with lease(tmp_path / "faces"):
         pass
-    assert holder(tmp_path / "toy") is None
-    with pytest.raises(ZeroDivisionError), lease(tmp_path / "toy"):
+    assert holder(tmp_path / "signs") is None
+
+
+def test_an_error_frees_the_lease(tmp_path):
+    with pytest.raises(ZeroDivisionError), lease(tmp_path / "digits"):
         raise ZeroDivisionError
-    assert holder(tmp_path / "toy") is None
-    with lease(tmp_path / "toy"):
+    with lease(tmp_path / "digits"):
         pass
 
 
-def test_homes_that_share_an_sqlite_database_share_its_leases(tmp_path):
-    store = f"sqlite:///{tmp_path / 'studies.db'}"
-    with process(HOLD, "store", store, "toy") as first:
-        with pytest.raises(InputError, match=f"process {first.pid} "), store_lease(store, "toy"):
-            pass
-        with store_lease(store, "another"), store_lease(str(tmp_path / "studies.journal"), "toy"):
-            pass
+def test_two_homes_that_share_a_database_share_its_leases(tmp_path, held):
+    store = f"sqlite:///{tmp_path / 'shared.db'}"
+    first = held("store_lease", f"{store!r}, 'digits'")
+    with pytest.raises(InputError, match=str(first.pid)):
+        store_lease(store, "digits").__enter__()
+    with store_lease(store, "faces"):
+        pass
 
 
-LOCK = """
-import sys, time
-from pathlib import Path
-from sprite_search.study.storage import FileLock
-FileLock(Path(sys.argv[1])).acquire()
-print("held", flush=True)
-time.sleep(600)
-"""
+def test_a_journal_needs_no_lease_beside_that_of_its_home(tmp_path):
+    with (
+        store_lease(str(tmp_path / "studies.journal"), "digits"),
+        store_lease(str(tmp_path / "studies.journal"), "digits"),
+    ):
+        pass
 
 
-def test_the_lock_of_the_journal_is_free_as_soon_as_its_holder_is_dead(tmp_path):
-    with process(LOCK, tmp_path / "held") as first:
-        waiting = subprocess.Popen([sys.executable, "-c", LOCK, tmp_path / "held"], stdout=subprocess.PIPE, text=True)
-        try:
-            time.sleep(0.5)
-            assert waiting.poll() is None
-            first.kill()
-            assert waiting.stdout.readline().strip() == "held"
-        finally:
-            waiting.kill()
-            waiting.wait()
-            waiting.stdout.close()
-    lock = FileLock(tmp_path / "held")
-    for _ in range(2):
-        assert lock.acquire()
-        lock.release()
+def test_a_database_that_cannot_be_reached_is_the_users_to_mend():
+    with pytest.raises(InputError, match="SPRITE_STUDY_STORE"):
+        store_lease("postgresql://127.0.0.1:1/nothing", "digits").__enter__()
+
+
+def test_a_database_without_such_locks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPRITE_STUDY_STORE", "mysql://user:secret@host/studies")
+    with pytest.raises(InputError, match="keep two drivers apart") as refused:
+        storage(Home(tmp_path), create=True)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_lock_of_a_journal_dies_with_its_holder(tmp_path):
+    path = tmp_path / "studies.journal.held"
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from sprite_search.study.storage import FileLock
+        FileLock(Path({str(path)!r})).acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)])
+    lock = FileLock(path)
+    assert lock.acquire()
     lock.release()
 
 
@@ -156,22 +182,21 @@ def database(tmp_path_factory):
         subprocess.run([*other, programs / "pg_ctl", "-D", folder / "db", "-m", "immediate", "stop"], **quiet)
 
 
-def test_homes_that_share_a_postgresql_database_share_its_leases(database):
-    with process(HOLD, "store", database, "toy") as first:
-        said = f"process {first.pid} on {socket.gethostname()[:20]}"
-        with pytest.raises(InputError, match=said), store_lease(database, "toy"):
-            pass
-        with store_lease(database, "another"):
-            pass
-
-    def free():
+def test_homes_that_share_a_postgresql_database_share_its_leases(database, held):
+    first = held("store_lease", f"{database!r}, 'toy'")
+    said = f"process {first.pid} on {socket.gethostname()[:20]}"
+    with pytest.raises(InputError, match=said), store_lease(database, "toy"):
+        pass
+    with store_lease(database, "another"):
+        pass
+    first.kill()
+    end = time.monotonic() + 30
+    while True:
         try:
             with store_lease(database, "toy"):
-                return True
+                return
         except InputError:
-            return False
-
-    until(free)
+            assert time.monotonic() < end, "the lease of a killed driver is not freed"
 
 
 def test_a_study_on_postgresql_is_taken_up_from_another_home(database, tmp_path, monkeypatch):
