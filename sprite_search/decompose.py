@@ -19,12 +19,13 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
     """Finds the objects in images; writes `<name>_overlay.png` and `<name>.json` for each.
 
     Args:
-        model: ``models:/NAME@ALIAS`` (or ``models:/NAME/VERSION``), or the folder of a checkpoint.
+        model: ``models:/NAME@ALIAS`` (or ``models:/NAME/VERSION``), or the folder of a checkpoint or trial.
         images: files of any format Pillow reads; they are resized to the model's size, aspect ignored.
         output: folder for what is written; made if needed.
         home: where the registry is.
     Returns:
-        What the JSON files hold.
+        What the JSON files hold. Of each object, `box` is in pixels of the model's image (`size`, height and
+        width), `box_in_image` in pixels of the file (`image_size`); see `trainers.objects`.
     Raises:
         InputError: a model or image that is missing or unreadable; nothing is written then.
     """
@@ -39,7 +40,8 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
     folder, member = _checkpoint(model, home)
     trained = load(folder, member=member)
     shape = trained.shape
-    pixels = np.stack([read_image(image, shape.channels, shape.size) for image in images])
+    read = [read_image(image, shape.channels, shape.size) for image in images]
+    pixels = np.stack([x for x, _ in read])
     found = trained.decompose(pixels)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -47,15 +49,18 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another folder with -o") from None
     results = []
     for i, image in enumerate(images):
-        listed = objects(found, i)
+        size = read[i][1]
+        listed = [{**o, "box_in_image": _scaled(o["box"], shape.size, size)} for o in objects(found, i)]
         result = {
             "image": str(image),
+            "image_size": list(size),
             "model": model,
+            "seed": trained.config["seed"],
             "size": list(shape.size),
             "error": round(float(found.error[i]), 6),
             "objects": listed,
         }
-        boxes = [((b[0], b[1], b[2], b[3]), f"sprite {o['sprite']}") for o in listed for b in [o["box"]]]
+        boxes = [(_box(o["box"]), _caption(o), o["layer"]) for o in listed]
         drawn = overlay(pixels[i].astype(float) / 255, found.instances[i], boxes)
         picture, text = output / f"{image.stem}_overlay.png", output / f"{image.stem}.json"
         _write(picture, lambda path, drawn=drawn: drawn.save(path, format="PNG"))
@@ -64,7 +69,24 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
     return results
 
 
+def _caption(found: dict[str, Any]) -> str:
+    sure = found["confidence"] >= 0.995
+    return f"sprite {found['sprite']}" + ("" if sure else f" ({found['confidence']:.0%})")
+
+
+def _box(box: list[int]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    return left, top, right, bottom
+
+
+def _scaled(box: list[int], size: tuple[int, int], wanted: tuple[int, int]) -> list[int]:
+    """A box (left, top, right, bottom) of an image of `size` (height, width), in one of `wanted` size."""
+    factors = (wanted[1] / size[1], wanted[0] / size[0]) * 2
+    return [round(edge * factor) for edge, factor in zip(box, factors, strict=True)]
+
+
 def _checkpoint(model: str, home: Home) -> tuple[Path, int]:
+    """Folder of a checkpoint, and which of its members to use: the one of least held-out error."""
     if model.startswith("models:/"):
         from .registry import fetch
 
@@ -74,21 +96,35 @@ def _checkpoint(model: str, home: Home) -> tuple[Path, int]:
         raise InputError(
             f"{model}: is neither models:/NAME@ALIAS nor the folder of a checkpoint; see `sprite-search promote`"
         )
-    return folder, 0
+    epochs = sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    folder = epochs[-1] if epochs else folder
+    try:
+        last = json.loads((folder / "history.json").read_text())[-1]["metrics"]
+        errors = [float(m["val/reconstruction"]) for m in last]
+    except (OSError, ValueError, LookupError, TypeError):
+        return folder, 0
+    return folder, int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(C, H, W) uint8, converted to gray or RGB and resized (bilinear, aspect ignored)."""
-    from PIL import Image, UnidentifiedImageError
+def read_image(path: Path, channels: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """An image as the model takes it: turned as its camera says, transparency on white, gray or RGB, resized.
+
+    Returns:
+        (C, H, W) uint8, resized (bilinear, aspect ignored) to `size` (H, W); the file's own height and width.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image = _opaque(ImageOps.exif_transpose(opened))
             converted = image.convert("L" if channels == 1 else "RGB")
             resized = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such image; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; give the images in it, e.g. {path}/*.png") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read; check its permissions") from None
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: is no image that can be read; give PNG, JPEG or another format Pillow reads"
@@ -96,7 +132,19 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> NDArray[np.u
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: is damaged ({error}); get another copy") from None
     array = np.asarray(resized, dtype=np.uint8)
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1), (image.height, image.width)
+
+
+def _opaque(image: Any) -> Any:
+    """Without transparency, which is shown on white, and of at most 8 bits per channel."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off rather than scale
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        full = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", full.size, (255, 255, 255, 255)), full).convert("RGB")
+    return image
 
 
 def _write(path: Path, write: Any) -> None:

@@ -13,15 +13,18 @@ from PIL import Image, ImageDraw, ImageFont
 Floats = NDArray[np.floating[Any]]
 
 _CELL = 96  #: least side of one picture in a sheet, in pixels
-_GAP = 6
-_INK, _PAPER = (40, 40, 40), (255, 255, 255)
-#: Colours of classes and instances; the first is the background.
+_GAP = 8
+_INK, _FAINT, _PAPER = (40, 40, 40), (120, 120, 120), (255, 255, 255)
+#: Colours of classes and instances; the first is the background. A sprite has the same colour in all pictures.
 PALETTE = np.array(
     [
         [30, 30, 30], [230, 97, 1], [94, 60, 153], [77, 172, 38], [0, 119, 187], [204, 51, 17],
         [238, 221, 136], [51, 187, 238], [238, 51, 119], [0, 153, 136], [187, 187, 187],
     ]
 )  # fmt: skip
+#: Errors from none to large: dark, then red, then yellow.
+_HEAT = np.array([[0, 0, 0], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]]) / 255
+_LARGE = 0.5  #: absolute error that has the last of these colours
 
 
 def save_trial_pictures(model: Any, dataset: Any, folder: Path, *, count: int = 8) -> list[Path]:
@@ -38,24 +41,23 @@ def save_trial_pictures(model: Any, dataset: Any, folder: Path, *, count: int = 
     folder.mkdir(parents=True, exist_ok=True)
     picked = dataset.held_out[:count]
     some = model.decompose(dataset.images[picked])
-    usage = _usage(model, dataset)
     images = dataset.images[picked].numpy().astype(float) / 255
+    errors = [f"{e:.2g}" for e in some.error]
     sheets = {
-        "sprites": sprite_sheet(model.sprites(), usage),
+        "sprites": sprite_sheet(model.sprites(), _usage(model, dataset), background=model.background()),
         "reconstructions": rows(
-            {"image": images, "reconstruction": some.reconstruction, "error": error_map(images, some.reconstruction)}
+            {
+                "image": images,
+                "reconstruction": some.reconstruction,
+                f"error\n(yellow: {_LARGE} or more)": error_map(images, some.reconstruction),
+            },
+            notes=errors,
         ),
         "transformed": _transformed(images, some),
     }
     if some.layer_masks is not None:
-        shown = {
-            "image": images,
-            "classes": np.stack([colourise(c) for c in some.classes]),
-            "instances": np.stack([colourise(i) for i in some.instances]),
-        }
-        if dataset.classes is not None:
-            shown["true classes"] = np.stack([colourise(c) for c in dataset.classes[picked].numpy()])
-        sheets["segmentation"] = rows(shown)
+        true = dataset.classes[picked].numpy() if dataset.classes is not None else None
+        sheets["segmentation"] = _segmentation(images, some, true)
     files = []
     for name, sheet in sheets.items():
         files.append(folder / f"{name}.png")
@@ -70,46 +72,96 @@ def _usage(model: Any, dataset: Any) -> Floats:
     return counts / max(1, counts.sum())
 
 
-def sprite_sheet(sprites: Floats, usage: Floats) -> Image.Image:
-    """Sprites (K, C or C+1, h, w), most used first, on a checkerboard where masks are; captions say the share."""
+def sprite_sheet(sprites: Floats, usage: Floats, *, background: Floats | None = None) -> Image.Image:
+    """Sprites (K, C or C+1, h, w), most used first, on a checkerboard where masks are.
+
+    A caption has the sprite's colour in segmentations, its index and its share among all that are seen.
+    """
     order = np.argsort(-usage, kind="stable")
-    cells = [(f"{k}  {usage[k]:.0%}", picture(sprites[k])) for k in order]
-    columns = min(10, len(cells))
-    return _grid([cells[i : i + columns] for i in range(0, len(cells), columns)])
+    least = _CELL if len(order) > 10 else 144
+    cells = [
+        _Cell(picture(sprites[k], least), f"{k}: {usage[k]:.0%}" if usage[k] else f"{k}: unused", int(k) + 1)
+        for k in order
+    ]
+    if background is not None:
+        cells.append(_Cell(picture(background, least), "background", 0))
+    columns = 10 if len(cells) > 8 else max(1, len(cells))
+    return _grid([("", cells[i : i + columns]) for i in range(0, len(cells), columns)])
 
 
-def rows(named: Mapping[str, Floats]) -> Image.Image:
-    """One row per name of images (N, C, H, W)."""
-    return _grid([[(name if i == 0 else "", picture(image)) for i, image in enumerate(n)] for name, n in named.items()])
+def rows(named: Mapping[str, Floats], *, notes: Sequence[str] = ()) -> Image.Image:
+    """One row per name of images (N, C, H, W), `notes` below those of the last row."""
+    lines = [(name, [_Cell(picture(image)) for image in images]) for name, images in named.items()]
+    if lines and notes:
+        name, cells = lines[-1]
+        lines[-1] = (name, [_Cell(c.image, note) for c, note in zip(cells, notes, strict=False)])
+    return _grid(lines)
 
 
 def _transformed(images: Floats, some: Any) -> Image.Image:
-    """Each image above the sprite of each of its layers as transformed for it."""
-    lines = {"image": list(images)}
-    for layer in range(some.transformed.shape[1]):
-        lines[f"layer {layer + 1}" if some.transformed.shape[1] > 1 else "sprite"] = list(some.transformed[:, layer])
-    return _grid([[(n if i == 0 else "", picture(x)) for i, x in enumerate(line)] for n, line in lines.items()])
+    """Each image above the sprite of each of its layers as transformed for it, with its index."""
+    lines = [("image", [_Cell(picture(x)) for x in images])]
+    layers = some.transformed.shape[1]
+    for layer in range(layers):
+        cells = []
+        for i, sprite in enumerate(some.sprite[:, layer]):
+            shown = picture(some.transformed[i, layer]) if sprite >= 0 else _blank(picture(images[i]).size)
+            cells.append(
+                _Cell(shown, str(sprite) if sprite >= 0 else "empty", int(sprite) + 1 if sprite >= 0 else None)
+            )
+        lines.append((f"layer {layer + 1}" if layers > 1 else "sprite", cells))
+    return _grid(lines)
+
+
+def _segmentation(images: Floats, some: Any, true: NDArray[Any] | None) -> Image.Image:
+    """Images, which sprite each pixel is, which layer, and what is true where that is known."""
+    shown = {
+        "image": images,
+        "sprites": np.stack([tinted(x, c) for x, c in zip(images, some.classes, strict=True)]),
+        "objects\n(a colour per layer)": np.stack([tinted(x, c) for x, c in zip(images, some.instances, strict=True)]),
+    }
+    if true is not None:
+        matched = _as_predicted(some.classes, true)
+        shown["true classes\n(nearest sprite's\ncolours)"] = np.stack(
+            [tinted(x, c) for x, c in zip(images, matched, strict=True)]
+        )
+    return rows(shown)
+
+
+def _as_predicted(predicted: NDArray[Any], true: NDArray[Any]) -> NDArray[Any]:
+    """True classes renamed to the predicted ones that they share most pixels with, one to one."""
+    from scipy.optimize import linear_sum_assignment
+
+    size = int(max(predicted.max(), true.max())) + 1
+    both = np.zeros((size, size), int)
+    np.add.at(both, (true.ravel(), predicted.ravel()), 1)
+    names = np.zeros(size, int)
+    left, right = linear_sum_assignment(-both[1:, 1:])
+    names[left + 1] = right + 1
+    return names[true]
 
 
 def picture(image: Floats, least: int = _CELL) -> Image.Image:
     """(C, H, W) in [0, 1] as an image of at least `least` pixels; a channel beyond gray or RGB is a mask."""
     x = np.clip(np.asarray(image, dtype=float), 0, 1)
+    scale = max(1, -(-least // max(x.shape[1:])))
+    x = x.repeat(scale, 1).repeat(scale, 2)
     mask = None
     if x.shape[0] in (2, 4):
         x, mask = x[:-1], x[-1]
     rgb = np.repeat(x, 3, 0) if x.shape[0] == 1 else x[:3]
     if mask is not None:
-        h, w = mask.shape
-        board = np.where((np.add.outer(np.arange(h), np.arange(w)) // max(1, h // 8)) % 2, 0.75, 0.95)
-        rgb = mask * rgb + (1 - mask) * board
-    out = Image.fromarray((rgb.transpose(1, 2, 0) * 255).round().astype(np.uint8))
-    scale = max(1, -(-least // max(out.size)))
-    return out.resize((out.width * scale, out.height * scale), Image.Resampling.NEAREST)
+        height, width = mask.shape
+        board = np.add.outer(np.arange(height) // 8, np.arange(width) // 8) % 2
+        rgb = mask * rgb + (1 - mask) * np.where(board, 0.78, 0.92)
+    return Image.fromarray((rgb.transpose(1, 2, 0) * 255).round().astype(np.uint8))
 
 
 def error_map(images: Floats, reconstruction: Floats) -> Floats:
-    """Absolute error, bright where large, (N, 1, H, W)."""
-    return np.abs(images - reconstruction).mean(1, keepdims=True)
+    """Absolute error, mean over channels, in colours from dark to yellow: (N, 3, H, W)."""
+    error = np.clip(np.abs(images - reconstruction).mean(1) / _LARGE, 0, 1)
+    stops = np.linspace(0, 1, len(_HEAT))
+    return np.stack([np.interp(error, stops, channel) for channel in _HEAT.T], 1)
 
 
 def colourise(labels: NDArray[Any]) -> Floats:
@@ -118,82 +170,146 @@ def colourise(labels: NDArray[Any]) -> Floats:
     return PALETTE[index].transpose(2, 0, 1) / 255
 
 
-def overlay(image: Floats, labels: NDArray[Any], boxes: Sequence[tuple[tuple[int, int, int, int], str]]) -> Image.Image:
-    """The image with objects tinted and boxed; boxes are ((left, top, right, bottom), caption)."""
-    rgb = np.repeat(image, 3, 0) if image.shape[0] == 1 else image[:3]
-    tint = colourise(labels)
-    mixed = np.where(labels > 0, 0.55 * rgb + 0.45 * tint, rgb)
-    out = picture(mixed, least=384)
-    scale = out.width / image.shape[-1]
-    draw = ImageDraw.Draw(out)
-    for i, ((left, top, right, bottom), caption) in enumerate(boxes):
-        colour = tuple(PALETTE[i % (len(PALETTE) - 1) + 1])
-        draw.rectangle([left * scale, top * scale, right * scale - 1, bottom * scale - 1], outline=colour, width=2)
-        draw.text(
-            (left * scale + 4, top * scale + 2), caption, fill=_PAPER, font=_font(14), stroke_width=2, stroke_fill=_INK
-        )
+def tinted(image: Floats, labels: NDArray[Any], *, strength: float = 0.7) -> Floats:
+    """The image (C, H, W) in gray, dimmed where `labels` (H, W) is 0, in the label's colour elsewhere: (3, H, W)."""
+    gray = np.repeat(image.mean(0, keepdims=True), 3, 0)
+    return np.where(labels > 0, (1 - strength) * gray + strength * colourise(labels), 0.5 * gray)
+
+
+def overlay(
+    image: Floats, labels: NDArray[Any], boxes: Sequence[tuple[tuple[int, int, int, int], str, int]]
+) -> Image.Image:
+    """The image with the outlines of its objects, boxed and captioned.
+
+    Args:
+        image: (C, H, W) in [0, 1].
+        labels: (H, W), 0 where there is no object.
+        boxes: ((left, top, right, bottom), caption, label whose colour it has).
+    """
+    out = picture(image, least=512)
+    scale = out.width // image.shape[-1]
+    large = labels.repeat(scale, 0).repeat(scale, 1)
+    pixels = np.asarray(out).astype(float) / 255
+    colours = colourise(large).transpose(1, 2, 0)
+    pixels = np.where((large > 0)[..., None], 0.75 * pixels + 0.25 * colours, pixels)
+    pixels[_outline(large)] = colours[_outline(large)]
+    out = Image.fromarray((pixels * 255).round().astype(np.uint8))
+    draw, font = ImageDraw.Draw(out), _font(15)
+    for (left, top, right, bottom), caption, label in boxes:
+        colour = _colour(label)
+        box = (left * scale, top * scale, right * scale - 1, bottom * scale - 1)
+        draw.rectangle(box, outline=colour, width=2)
+        width, height = _extent(caption, font)
+        x = max(0, min(box[0], out.width - width - 6))
+        y = box[1] - height - 6 if box[1] >= height + 6 else box[1]
+        draw.rectangle([x, y, x + width + 6, y + height + 6], fill=colour)
+        draw.text((x + 3, y + 3), caption, fill=_INK if sum(colour) > 420 else _PAPER, font=font, anchor="lt")
     return out
 
 
-def _grid(lines: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
-    """Captioned pictures in rows."""
-    captions = 18
-    width = max(sum(p.width + _GAP for _, p in line) for line in lines) + _GAP
-    height = sum(max(p.height for _, p in line) + captions + _GAP for line in lines) + _GAP
+def _outline(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of objects at most two away from another label."""
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for step in (1, 2):
+            near, far = (
+                np.take(labels, r, axis) for r in (range(step, labels.shape[axis]), range(labels.shape[axis] - step))
+            )
+            differs = near != far
+            edge |= np.concatenate((np.zeros_like(np.take(labels, range(step), axis), bool), differs), axis)
+            edge |= np.concatenate((differs, np.zeros_like(np.take(labels, range(step), axis), bool)), axis)
+    return edge & (labels > 0)
+
+
+# -- sheets ---------------------------------------------------------------------------------------
+
+
+class _Cell:
+    """A picture with a caption below it, and the colour of a label before the caption."""
+
+    def __init__(self, image: Image.Image, caption: str = "", label: int | None = None):
+        self.image, self.caption, self.label = image, caption, label
+
+
+def _grid(lines: Sequence[tuple[str, Sequence[_Cell]]]) -> Image.Image:
+    """Rows of pictures, named at the left."""
+    font = _font(14)
+    margin = max((_extent(part, font)[0] for name, _ in lines for part in name.split("\n")), default=0)
+    margin += 2 * _GAP if margin else _GAP
+    below = [20 if any(c.caption for c in cells) else 0 for _, cells in lines]
+    width = margin + max(sum(c.image.width + _GAP for c in cells) for _, cells in lines)
+    height = _GAP + sum(
+        max(c.image.height for c in cells) + b + _GAP for b, (_, cells) in zip(below, lines, strict=True)
+    )
     sheet = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    y = _GAP
-    for line in lines:
-        x = _GAP
-        for caption, image in line:
-            draw.text((x, y), caption, fill=_INK, font=_font(13))
-            sheet.paste(image, (x, y + captions))
-            x += image.width + _GAP
-        y += max(p.height for _, p in line) + captions + _GAP
+    draw, y = ImageDraw.Draw(sheet), _GAP
+    for room, (name, cells) in zip(below, lines, strict=True):
+        tall = max(c.image.height for c in cells)
+        draw.multiline_text((_GAP, y + tall / 2), name, fill=_INK, font=font, anchor="lm", spacing=3)
+        x = margin
+        for cell in cells:
+            sheet.paste(cell.image, (x, y))
+            at = x
+            if cell.label is not None and cell.caption:
+                draw.rectangle([x, y + tall + 5, x + 10, y + tall + 15], fill=_colour(cell.label))
+                at += 15
+            draw.text((at, y + tall + 10), cell.caption, fill=_INK, font=font, anchor="lm")
+            x += cell.image.width + _GAP
+        y += tall + room + _GAP
     return sheet
+
+
+def _blank(size: tuple[int, int]) -> Image.Image:
+    return Image.new("RGB", size, (246, 246, 246))
+
+
+def _colour(label: int) -> tuple[int, int, int]:
+    red, green, blue = PALETTE[(label - 1) % (len(PALETTE) - 1) + 1 if label > 0 else 0]
+    return int(red), int(green), int(blue)
+
+
+def _extent(text: str, font: Any) -> tuple[int, int]:
+    left, top, right, bottom = font.getbbox(text, anchor="lt")
+    return int(right - left), int(bottom - top)
 
 
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+# -- curves ---------------------------------------------------------------------------------------
+
+
 def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
-    """Reconstruction error against epochs, a line per seed: training thin, held-out thick."""
-    width, height, left, bottom = 640, 360, 70, 40
-    sheet = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    epochs = np.array([h["epoch"] for h in history], dtype=float)
-    seeds = max(len(h["metrics"]) for h in history)
-    lines = {
-        (name, seed): np.array([h["metrics"][seed].get(name, np.nan) for h in history], dtype=float)
-        for name in ("train/reconstruction", "val/reconstruction")
-        for seed in range(seeds)
-    }
-    values = np.concatenate(list(lines.values()))
-    values = values[np.isfinite(values) & (values > 0)]
-    if not len(values):
-        sheet.save(file)
-        return file
-    low, high = np.log10(values.min()), np.log10(values.max())
-    low, high = (low - 0.05, high + 0.05) if high > low else (low - 0.5, high + 0.5)
+    """The course of a training, a colour per seed: reconstruction error, sprites in use and, apart, label metrics."""
+    from matplotlib.figure import Figure
 
-    def at(epoch: float, value: float) -> tuple[float, float]:
-        x = left + (epoch - epochs[0]) / max(1e-9, epochs[-1] - epochs[0]) * (width - left - 20)
-        y = 20 + (high - np.log10(value)) / (high - low) * (height - bottom - 20)
-        return float(x), float(y)
-
-    for tick in np.linspace(low, high, 5):
-        y = at(epochs[0], 10**tick)[1]
-        draw.line([(left, y), (width - 20, y)], fill=(225, 225, 225))
-        draw.text((6, y - 8), f"{10**tick:.2e}", fill=_INK, font=_font(12))
-    for tick in np.linspace(epochs[0], epochs[-1], min(6, len(epochs))):
-        draw.text((at(tick, values[0])[0] - 8, height - bottom + 6), f"{tick:.0f}", fill=_INK, font=_font(12))
-    draw.text(
-        (left, height - 18), "epoch;  reconstruction error: thick held-out, thin training", fill=_INK, font=_font(12)
-    )
-    for (name, seed), line in lines.items():
-        points = [at(e, v) for e, v in zip(epochs, line, strict=True) if np.isfinite(v) and v > 0]
-        colour = tuple(PALETTE[seed % (len(PALETTE) - 1) + 1])
-        draw.line(points, fill=colour, width=3 if name.startswith("val") else 1)
-    sheet.save(file)
+    names = sorted({n for h in history for m in h["metrics"] for n in m})
+    panels = [("reconstruction error", {"train/reconstruction": ":", "val/reconstruction": "-"})]
+    panels += [("sprites in use (effective number)", {"val/effective_sprites": "-"})]
+    labels = [n for n in ("labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground") if n in names]
+    panels += [("with labels", dict(zip(labels, ("-", "--", ":"), strict=False)))]
+    panels = [(title, lines) for title, lines in panels if set(lines) & set(names)]
+    figure = Figure(figsize=(4.6 * max(1, len(panels)), 3.4), dpi=100, layout="constrained")
+    epochs = [int(h["epoch"]) for h in history]
+    seeds = max((len(h["metrics"]) for h in history), default=0)
+    for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(1, max(1, len(panels)))), panels, strict=False):
+        for name, style in lines.items():
+            for seed in range(seeds):
+                values = [h["metrics"][seed].get(name, np.nan) if seed < len(h["metrics"]) else np.nan for h in history]
+                marker = "." if len(epochs) < 15 else ""
+                axes.plot(epochs, values, style, color=PALETTE[seed % (len(PALETTE) - 1) + 1] / 255, marker=marker)
+            axes.plot([], [], style, color="0.35", label=name)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+        if title.startswith("reconstruction"):
+            shown = np.concatenate([line.get_ydata() for line in axes.lines]).astype(float)
+            if (shown[np.isfinite(shown)] > 0).all():
+                axes.set_yscale("log")
+        if axes is figure.axes[0]:
+            for seed in range(seeds if seeds > 1 else 0):
+                axes.plot([], [], color=PALETTE[seed % (len(PALETTE) - 1) + 1] / 255, label=f"seed {seed}")
+        axes.legend(fontsize=8, frameon=False)
+    figure.savefig(file)
     return file

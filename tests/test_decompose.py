@@ -36,8 +36,45 @@ def test_each_image_gets_an_overlay_and_a_list_of_objects(scenes_checkpoint, ima
 def test_any_kind_of_image_is_taken(tmp_path, mode):
     path = tmp_path / f"x.{'tif' if mode in ('CMYK', 'I;16') else 'png'}"
     Image.new(mode, (13, 7)).save(path)
-    assert read_image(path, 3, (8, 9)).shape == (3, 8, 9)
-    assert read_image(path, 1, (8, 9)).shape == (1, 8, 9)
+    for channels in (1, 3):
+        pixels, size = read_image(path, channels, (8, 9))
+        assert pixels.shape == (channels, 8, 9) and pixels.dtype == np.uint8 and size == (7, 13)
+
+
+def test_images_are_taken_as_people_see_them(tmp_path):
+    upright = np.zeros((4, 2), np.uint8)
+    upright[0] = 255
+    turned = Image.fromarray(np.rot90(upright).copy())  # as a camera held sideways saves it, with a note
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    deep = Image.fromarray(upright.astype(np.uint16) * 257)
+    deep.save(tmp_path / "deep.png")
+    clear = Image.new("RGBA", (2, 4), (0, 0, 0, 255))
+    clear.paste((10, 20, 30, 0), (0, 0, 2, 1))
+    clear.save(tmp_path / "clear.png")
+    for name in ("turned", "deep", "clear"):
+        pixels, size = read_image(tmp_path / f"{name}.png", 1, (4, 2))
+        assert size == (4, 2) and (pixels[0] == upright).all(), name
+
+
+def test_boxes_are_given_in_pixels_of_the_file_too(digits_checkpoint, tmp_path):
+    Image.new("L", (30, 20)).save(tmp_path / "wide.png")
+    [found] = decompose(str(digits_checkpoint), [tmp_path / "wide.png"], tmp_path / "out", Home(tmp_path))
+    assert found["image_size"] == [20, 30] and found["objects"][0]["box_in_image"] == [0, 0, 30, 20]
+
+
+def test_of_a_trials_replicates_the_one_of_least_error_is_used(digits_checkpoint, tmp_path):
+    import shutil
+
+    trial = tmp_path / "trial"
+    for epoch, errors in ((2, (0.1, 0.2)), (4, (0.2, 0.1))):
+        shutil.copytree(digits_checkpoint, trial / f"{epoch:06d}")
+        reports = [{"epoch": epoch, "time": 0, "metrics": [{"val/reconstruction": e} for e in errors]}]
+        (trial / f"{epoch:06d}" / "history.json").write_text(json.dumps(reports))
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    [found] = decompose(str(trial), [tmp_path / "x.png"], tmp_path / "out", Home(tmp_path))
+    assert found["seed"] == 1
 
 
 def make_bad(tmp_path, case, good):
