@@ -21,12 +21,12 @@ README = (ROOT / "README.md").read_text()
 #: What makes a search small enough for a test, without changing what it does.
 SMALL = ["--trials", "2", "--set", "training.epochs=2", "--set", "replicates=1", "--set", "dataset.images=200"]
 
-#: Commands that are only parsed here: they need a person, a file of the user's or a long time. Where they are run.
+#: Commands that are only parsed here, as they need a person, a file of the user's or a long time; what tests them.
 ELSEWHERE = {
-    "ui": "tests/test_ui.py",
-    "stop": "tests/test_launch.py",
-    "data": "tests/test_datasets.py",
-    "launch search_spaces/multi_dsprites.yaml": "by hand: a quarter of an hour",
+    "ui": "test_ui.py",
+    "stop": "test_bad_input.py",
+    "data": "test_datasets.py",
+    "launch search_spaces/multi_dsprites.yaml": "test_space.py",  # the file; the search takes a quarter of an hour
 }
 
 
@@ -71,6 +71,10 @@ def test_the_make_targets_exist():
 def test_ci_runs_the_tests_the_lint_and_the_types():
     ci = (ROOT / ".ci" / "run").read_text()
     assert all(f"make {target}" in ci for target in ("test", "lint", "types"))
+
+
+def test_what_is_not_run_here_is_tested_elsewhere():
+    assert all((ROOT / "tests" / file).exists() for file in ELSEWHERE.values())
 
 
 def test_every_file_it_names_exists():
