@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from typing import IO
+from typing import IO, Any
 
 from .errors import InputError, WorkError
 from .home import Home
@@ -26,9 +27,11 @@ def serve(home: Home, port: int) -> None:
         InputError: the port is in use, or there is nothing to show yet.
         WorkError: the server ended by itself.
     """
+    from .tracking import shown
+
     uri = home.tracking_uri
     if uri.startswith("http"):
-        print(f"MLflow runs at {uri}; open that address")
+        print(f"MLflow runs at {shown(uri)}; open that address")
         return
     if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
         raise InputError(f"{home.root}: has no runs yet; run `sprite-search launch SPACE`, or give another --home")
@@ -36,13 +39,14 @@ def serve(home: Home, port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", uri, "--default-artifact-root", home.artifacts.as_uri()]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet"}
-    print(f"starting MLflow on {uri} …", flush=True)
+    print(f"starting MLflow on {shown(uri)} …", flush=True)
     # not a pipe: one that nobody empties would stop the server when it is full
     with tempfile.TemporaryFile() as log:
         _run(command, environment, f"http://127.0.0.1:{port}", log)
 
 
 def _run(command: list[str], environment: dict[str, str], address: str, log: IO[bytes]) -> None:
+    before = signal.signal(signal.SIGTERM, _interrupt)
     # a session of its own, so that all its workers can be ended together
     server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=log)
     try:
@@ -54,6 +58,11 @@ def _run(command: list[str], environment: dict[str, str], address: str, log: IO[
         print("ended")
     finally:
         _end(server)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*received: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def check_port(port: int) -> None:
@@ -84,10 +93,12 @@ def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> Non
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends the server and all its workers, whatever state they are in."""
     try:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=10)
-    except ProcessLookupError:
+    except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
+    server.wait()

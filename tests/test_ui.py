@@ -36,20 +36,21 @@ def test_with_a_server_its_address_is_told(tmp_path, monkeypatch, capsys):
     assert "http://example.test:5000" in capsys.readouterr().out
 
 
-def test_it_serves_the_store_until_ctrl_c(tmp_path):
-    home = Home(tmp_path)
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_the_store_until_it_is_ended(mlflow_home, end):
+    home = mlflow_home
     connect(home).create_experiment("a study")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "sprite_search", "ui", "--port", str(port), "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "sprite_search", "ui", "--port", str(port), "--home", str(home.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
-        _look(server, port)
+        _look(server, port, end)
     time.sleep(0.5)
     check_port(port)  # nothing is left behind
 
 
-def _look(server, port):
+def _look(server, port, end):
     try:
         said = [server.stdout.readline(), server.stdout.readline()]
         assert f"browse at http://127.0.0.1:{port}" in said[1], said
@@ -61,5 +62,5 @@ def _look(server, port):
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert b"a study" in answer.read()
     finally:
-        os.kill(server.pid, signal.SIGINT)
+        os.kill(server.pid, end)
         server.wait(timeout=30)
