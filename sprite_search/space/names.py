@@ -6,6 +6,7 @@ from __future__ import annotations
 #: must not have the metric as its objective, as values would not compare between trials.
 METRICS: dict[str, tuple[str, ...]] = {
     "val/reconstruction": (),
+    "val/hard_reconstruction": (),
     "train/reconstruction": (),
     "train/loss": ("regularisers.",),
     "val/used_sprites": ("regularisers.frequency.", "sprites.count"),
