@@ -108,7 +108,9 @@ class Runs:
 
     def log(self, record: TrialRecord, history: Sequence[Report]) -> None:
         """Writes those reports of a trial that is begun which are not written yet."""
-        runs, seeds = self._runs[record.key], [int(s["seed"]) for s in record.seeds]
+        runs = self._runs[record.key]
+        # a trial that failed at its first report has no replicates in the ledger, but runs of them here
+        seeds = [int(s["seed"]) for s in record.seeds] or sorted(s for s in runs if s is not None)
         for i, seed in enumerate(seeds):
             if seed in runs:
                 self._write(runs[seed], [(h, h["metrics"][i]) for h in history if i < len(h["metrics"])])
