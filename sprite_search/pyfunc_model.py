@@ -20,7 +20,7 @@ class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
         self.model = load(context.artifacts["checkpoint"], member=int(context.model_config["member"]))
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints as a schema
+    def predict(self, context, model_input, params=None):  # without hints: MLflow reads them as a schema
         """Columns: sprites (per layer, -1 empty), confidence (per layer), error (mean squared), objects (JSON text)."""
         import json
 
