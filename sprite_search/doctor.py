@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoints import CheckpointStore
 from .home import Home
+from .machine import cpus
 
 if TYPE_CHECKING:
     from .study.records import TrialRecord
@@ -59,12 +60,8 @@ def _machine() -> Iterator[Check]:
             yield Check(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             yield Check(name, False, "is not installed; run `make install`")
-    yield Check("processors", True, str(_cpus()))
+    yield Check("processors", True, str(cpus()))
     yield Check("GPUs", True, _gpus())
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> str:

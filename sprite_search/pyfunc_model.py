@@ -21,24 +21,26 @@ class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.model = load(context.artifacts["checkpoint"], member=int(context.model_config["member"]))
 
     def predict(self, context, model_input, params=None):  # without hints: MLflow reads them as a schema
-        """Columns: sprites (per layer, -1 empty), confidence (per layer), error (mean squared), objects (JSON text)."""
-        import json
+        """A table with a row per image.
 
+        Columns: sprites (of each layer, -1 empty), confidence (of each), error (mean squared), objects (see
+        `trainers.objects`); with ``params={"reconstruction": True}`` also reconstruction, (H, W, C) in [0, 1].
+        """
         import pandas as pd
 
         from trainers.objects import objects
 
         images = np.asarray(model_input)
         found = self.model.decompose(images.transpose(0, 3, 1, 2))
-        confidence = found.probabilities.max(-1)
-        return pd.DataFrame(
-            {
-                "sprites": [list(map(int, row)) for row in found.sprite],
-                "confidence": [list(map(float, row)) for row in confidence],
-                "error": found.error.astype(float),
-                "objects": [json.dumps(objects(found, i)) for i in range(len(images))],
-            }
-        )
+        table = {
+            "sprites": [list(map(int, row)) for row in found.sprite],
+            "confidence": [list(map(float, row)) for row in found.probabilities.max(-1)],
+            "error": found.error.astype(float),
+            "objects": [objects(found, i) for i in range(len(images))],
+        }
+        if params and params.get("reconstruction"):
+            table["reconstruction"] = [x.transpose(1, 2, 0).round(4).tolist() for x in found.reconstruction]
+        return pd.DataFrame(table)
 
 
 mlflow.models.set_model(SpriteModel())

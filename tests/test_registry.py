@@ -19,16 +19,14 @@ from trainers import load
 SEEDS = tuple({"seed": s, "metrics": {"val/reconstruction": 0.1}} for s in (3, 4))
 
 
-def record(number=0):
-    return TrialRecord(
-        number, f"study/{number}", "complete", config={"decision.kind": "linear"}, value=0.1, seeds=SEEDS
-    )
+def record(number=0, state="complete", seeds=SEEDS):
+    return TrialRecord(number, f"study/{number}", state, config={"decision.kind": "linear"}, value=0.1, seeds=seeds)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("home"))
-    tracker = Tracker(home, "study", space_hash="abc")
+    tracker = Tracker(home, "study", space_hash="abc", tags={"sprite.code": "c0de", "sprite.data": "da7a"})
     for number in (0, 1):
         tracker.begin(record(number), [3, 4])
         tracker.end(record(number), [], None)
@@ -39,7 +37,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def promoted(home, digits_checkpoint):
     return promote(
-        home, record(), 4, checkpoint=digits_checkpoint, model_name="digits", tags={"sprite.space_hash": "abc"}
+        home, record(), 4, checkpoint=digits_checkpoint, model_name="digits", tags={"sprite.code": "of today"}
     )
 
 
@@ -48,8 +46,18 @@ def test_a_version_carries_its_lineage_and_the_alias_points_at_it(home, promoted
     version = client.get_model_version_by_alias("digits", "champion")
     assert (promoted.version, promoted.created, int(version.version)) == (1, True, 1)
     wanted = {"sprite.trial_key": "study/0", "sprite.seed": "4", "sprite.study": "study", "sprite.space_hash": "abc"}
+    wanted |= {"sprite.code": "c0de", "sprite.data": "da7a"}  # what the run was trained with
     assert wanted.items() <= version.tags.items()
     assert json.loads(version.tags["sprite.gate"])["passed"] is True
+
+
+def test_promoting_leaves_the_run_as_it_was(home, promoted):
+    client = connect(home)
+    experiment = client.get_experiment_by_name("study").experiment_id
+    [run] = client.search_runs([experiment], "tags.`sprite.trial_key` = 'study/0'")
+    version = client.get_model_version_by_alias("digits", "champion")
+    assert version.run_id == run.info.run_id and run.info.status == "FINISHED"
+    assert run.info.end_time < version.creation_timestamp
 
 
 def test_promoting_again_makes_no_new_version(home, promoted, digits_checkpoint):
@@ -69,6 +77,41 @@ def test_a_gate_that_is_not_met_changes_nothing_unless_forced(home, promoted, di
     assert client.get_model_version("digits", "2").tags["sprite.forced"] == "true"
     assert rollback(home, "digits").version == 1
     assert int(client.get_model_version_by_alias("digits", "champion").version) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (record(1, "pruned"), "the trial is pruned, not complete"),
+        (record(1, seeds=({"seed": 3, "metrics": {"val/reconstruction": float("nan")}},)), "is not a number"),
+    ],
+)
+def test_what_is_not_whole_is_refused_whatever_else_is_said_of_it(home, promoted, digits_checkpoint, wrong, words):
+    with pytest.raises(WorkError, match=words):
+        promote(home, wrong, 3, checkpoint=digits_checkpoint, model_name="digits", gate={"passed": True, "reasons": []})
+    assert int(connect(home).get_model_version_by_alias("digits", "champion").version) == 1
+
+
+@pytest.mark.parametrize("names", [{"model_name": "a/b"}, {"model_name": " "}, {"alias": "v1"}, {"alias": "a b"}])
+def test_names_the_registry_would_refuse_are_told_before_anything_is_done(home, promoted, digits_checkpoint, names):
+    before = len(connect(home).search_model_versions())
+    with pytest.raises(InputError, match="cannot be a"):
+        promote(home, record(1), 3, checkpoint=digits_checkpoint, **{"model_name": "digits", **names})
+    assert len(connect(home).search_model_versions()) == before
+
+
+def test_a_crash_before_the_alias_moves_makes_no_second_version(home, digits_checkpoint, monkeypatch):
+    from sprite_search import registry
+
+    def crash(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "_point", crash)
+        promote(home, record(), 3, checkpoint=digits_checkpoint, model_name="crashed")
+    again = promote(home, record(), 3, checkpoint=digits_checkpoint, model_name="crashed")
+    assert (again.version, again.created) == (1, False)
+    assert int(connect(home).get_registered_model("crashed").aliases["champion"]) == 1
 
 
 def test_there_is_nothing_to_go_back_to_for_a_model_that_is_not_there(home, promoted):
@@ -97,8 +140,18 @@ def test_a_clean_process_elsewhere_predicts_what_the_checkpoint_does(home, promo
         import mlflow
         mlflow.set_tracking_uri({home.tracking_uri!r})
         model = mlflow.pyfunc.load_model("models:/digits@champion")
-        table = model.predict(np.load({str(tmp_path / "images.npy")!r}))
-        assert model.metadata.signature.inputs is not None
+        images = np.load({str(tmp_path / "images.npy")!r})
+        table = model.predict(images)
+        assert "sprite_search" not in sys.modules
+        shown = model.predict(images, params={{"reconstruction": True}})["reconstruction"]
+        assert np.shape(shown.tolist()) == (5, 8, 8, 1)
+        for wrong in (images / 255.0, images[:, :4], images.transpose(0, 3, 1, 2)):
+            try:
+                model.predict(wrong)
+            except mlflow.MlflowException as error:
+                assert "schema" in str(error)
+            else:
+                raise AssertionError("took images of another kind")
         print("RESULT" + table.to_json())
     """
     done = subprocess.run(
@@ -108,6 +161,7 @@ def test_a_clean_process_elsewhere_predicts_what_the_checkpoint_does(home, promo
     table = json.loads(done.stdout.partition("RESULT")[2])
     wanted = load(digits_checkpoint, member=1).decompose(images.transpose(0, 3, 1, 2))
     assert [table["sprites"][str(i)] for i in range(5)] == wanted.sprite.tolist()
+    assert table["objects"]["0"][0]["box"] == [0, 0, 8, 8]
     assert [table["error"][str(i)] for i in range(5)] == pytest.approx(wanted.error.tolist(), abs=1e-6)
 
 

@@ -154,7 +154,7 @@ class Driver:
         if job is None:
             return
         if counts and self.ledger.crash(job.number) > RETRIES:
-            self._fail(trial_id, f"it crashed {RETRIES + 1} times, the last time because {reason}")
+            self._fail(trial_id, f"its worker died {RETRIES + 1} times, the last time because {reason}")
             return
         self._release(trial_id)
         self.waiting.insert(0, Job(job.number, job.config, begun=True))

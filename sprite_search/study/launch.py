@@ -15,6 +15,7 @@ from trainers.settings import TrialConfig
 from ..checkpoints import CheckpointStore
 from ..errors import InputError, WorkError
 from ..home import Home
+from ..machine import cpus
 from ..space import Space
 from .budget import busy_hours, trials_left
 from .lease import holder, lease, store_lease
@@ -80,16 +81,13 @@ def launch(
             _reconcile(ledger, space, home)
             note = _left_undone(ledger, space)
             return Result(tuple(ledger.records()), False, time.monotonic() - began, 0, note)
+        if not any(r.state == "running" for r in ledger.records()):
+            _refuse_failures(space, ledger.records())
         driver = _run(ledger, space, home, address, progress)
         if driver.fatal:
             raise WorkError(f"{driver.fatal}; make room and run the same command again: nothing is lost")
         records = tuple(ledger.records())
-        failed = [r for r in records if r.state == "failed"]
-        if len(failed) > space.budget.max_failed:
-            raise WorkError(
-                f"{space.name}: {len(failed)} trials failed, the last because {failed[-1].reason};"
-                f" see `sprite-search trials {space.name}`, or allow more with budget.max_failed"
-            )
+        _refuse_failures(space, records)
         interrupted = driver.draining or driver.stop_file.exists()
         driver.stop_file.unlink(missing_ok=True)
         note = None if interrupted else _left_undone(ledger, space)
@@ -102,6 +100,15 @@ def _nothing_to_do(ledger: Ledger, space: Space) -> bool:
         return False
     hours = space.budget.hours
     return not ledger.remaining(space) or (hours is not None and busy_hours(records) >= hours)
+
+
+def _refuse_failures(space: Space, records: Sequence[TrialRecord]) -> None:
+    failed = [r for r in records if r.state == "failed"]
+    if len(failed) > space.budget.max_failed:
+        raise WorkError(
+            f"{space.name}: {len(failed)} trials failed, the last because {failed[-1].reason};"
+            f" see `sprite-search trials {space.name}`, or allow more with budget.max_failed"
+        )
 
 
 def _left_undone(ledger: Ledger, space: Space) -> str | None:
@@ -131,7 +138,8 @@ def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
 def _tracker(space: Space, home: Home, tags: dict[str, str]) -> Tracker:
     from ..tracking import Tracker
 
-    return Tracker(home, space.name, space_hash=space.hash, tags={"sprite.profile": space.profile or "none", **tags})
+    tags = {"sprite.profile": space.profile or "none", **tags}
+    return Tracker(home, space.name, space_hash=space.hash, tags=tags, searched=list(space.search))
 
 
 def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress: Progress | None) -> Driver:
@@ -185,8 +193,6 @@ def _work_folder(folder: Path) -> Iterator[Path]:
 
 def _check_machine(space: Space, address: str | None) -> None:
     """Refuses what this machine cannot give, before anything is started."""
-    import os
-
     import torch
 
     if address is not None:
@@ -197,11 +203,10 @@ def _check_machine(space: Space, address: str | None) -> None:
             f"resources.gpu: a trial asks for {space.resources.gpu:g} GPUs, but this machine has {gpus};"
             " use --set resources.gpu=0, --profile laptop where the space has one, or a cluster with --address"
         )
-    cpus = os.cpu_count() or 1
-    if space.resources.cpu > cpus:
+    if space.resources.cpu > cpus():
         raise InputError(
-            f"resources.cpu: a trial asks for {space.resources.cpu:g} CPUs, but this machine has {cpus};"
-            f" use --set resources.cpu={cpus}"
+            f"resources.cpu: a trial asks for {space.resources.cpu:g} CPUs, but this process may use {cpus()};"
+            f" use --set resources.cpu={cpus()}"
         )
 
 

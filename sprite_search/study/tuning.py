@@ -22,9 +22,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ..errors import InputError, WorkError
+from ..machine import cpus
 from ..trial import SpriteTrial
 from .driver import Driver
 
+_OBJECTS = 128 << 20  #: bytes for Ray's shared memory here; jobs and reports are small
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 
@@ -80,12 +82,19 @@ class CrashReporter(tune.Callback):
         self.driver = driver
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_pickled_error() or trial.get_error()
+        error = _error(trial)
         preempted = bool(getattr(error, "preempted", False))
         self.driver.crashed(trial.trial_id, _why(error), counts=not preempted)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _error(trial: Any) -> BaseException | None:
+    """What ended a Tune trial; Tune's own getters look where it has not been copied to yet."""
+    with contextlib.suppress(Exception):  # whatever does not unpickle here leaves us with no reason, not without trial
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return None
 
 
 def _why(error: BaseException | None) -> str:
@@ -126,7 +135,6 @@ def connected(work: Path, address: str | None) -> Iterator[None]:
         work: a folder of ours for the code that workers run.
     """
     settings = {
-        "RAY_AUTH_MODE": "token",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled below
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # nobody reads Tune's own files
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -138,11 +146,13 @@ def connected(work: Path, address: str | None) -> Iterator[None]:
     }
     if address is None:
         # Ray listens on every interface and runs what it is sent: only who knows the token may send
-        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with _environment(settings):
         try:
             ray.init(
                 address=address or "local",
+                num_cpus=None if address else cpus(),
+                object_store_memory=None if address else _OBJECTS,
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -32,6 +32,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, int] = OrderedDict()  # name -> tries so far
         self._given_up: dict[str, str] = {}
+        self._under_way: list[str] = []  # at most one
         self._posted, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self.trouble: str | None = None  #: why the last delivery failed; None while all is well
@@ -47,9 +48,9 @@ class Outbox:
         self._posted.set()
 
     def undelivered(self) -> list[str]:
-        """Names that wait or were given up."""
+        """Names that wait, are under way or were given up."""
         with self._lock:
-            return [*self._waiting, *self._given_up]
+            return [*dict.fromkeys([*self._under_way, *self._waiting, *self._given_up])]
 
     def close(self, patience: float = 20.0) -> list[str]:
         """Delivers what waits, for as long as one arrives every `patience` seconds; returns what did not."""
@@ -77,6 +78,7 @@ class Outbox:
                         return
                     continue
                 tries = self._waiting.pop(name)
+                self._under_way = [name]
             try:
                 self._deliver(name)
             except Exception as error:  # whatever the receiver's trouble is, the search goes on
@@ -87,12 +89,15 @@ class Outbox:
                 self._rest(min(0.25 * 2**failures, _LONGEST))
             else:
                 failures, arrived, self.trouble = 0, time.monotonic(), None
+                with self._lock:
+                    self._under_way = []
 
     def _failed(self, name: str, tries: int, error: Exception) -> None:
         self.trouble = str(error).partition("\n")[0]
         logging.getLogger(__name__).debug("%s: %s", name, self.trouble)
         hopeless = self._hopeless(error)
         with self._lock:
+            self._under_way = []
             if hopeless and tries >= _TRIES and name not in self._waiting:
                 self._given_up[name] = self.trouble
             else:

@@ -1,0 +1,95 @@
+"""Whatever is killed, whenever: the same command again goes on, and the books are right in the end."""
+
+import random
+import signal
+import time
+
+import pytest
+from launching import EPOCHS, check_books, finish, launch, records, space_file, start, wait_for
+
+from sprite_search.checkpoints import CheckpointStore
+from sprite_search.home import Home
+
+BEFORE_ANYTHING_RUNS = 1 / 8  #: share of random kills that come this early
+FAULTS = ("after_checkpoint", "after_create_run")
+
+
+def check_a_kill(space, home, kill):
+    """A kill changes nothing of what had ended; what had not can be taken up."""
+    before = {r.number: r for r in records(home) if r.done} if home.root.exists() else {}
+    kill(space, home)
+    after = {r.number: r for r in records(home)}
+    assert all(after[n] == record for n, record in before.items())
+
+
+def kill_by_fault(fault):
+    def kill(space, home):
+        status, said = launch(space, home, fault=fault)
+        assert status == -signal.SIGKILL, said
+
+    return kill
+
+
+def kill_at_random(chance):
+    def kill(space, home):
+        process = start(space, home)
+        if chance.random() > BEFORE_ANYTHING_RUNS:
+            wait_for(process, "trial ")
+        time.sleep(chance.uniform(0, 5))
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+
+    return kill
+
+
+def check_survives(folder, kills):
+    home, space = Home(folder / "home"), space_file(folder, replicates=2)
+    for kill in kills:
+        check_a_kill(space, home, kill)
+    left = [r.number for r in records(home) if r.state == "running"]
+    status, said = launch(space, home)
+    assert status == 0, said
+    check_books(home)
+    after = {r.number: r for r in records(home)}
+    assert all(after[n].attempt > 1 for n in left), "what a killed driver left is taken up, not asked anew"
+
+
+def test_a_study_whose_driver_is_killed_three_times_loses_nothing(tmp_path):
+    first, second = map(kill_by_fault, FAULTS)
+    check_survives(tmp_path, [first, kill_at_random(random.Random(0)), second])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_a_driver_killed_at_any_time_loses_nothing(tmp_path, seed):
+    check_survives(tmp_path, [kill_by_fault(FAULTS[seed % 2]), kill_at_random(random.Random(seed))])
+
+
+def test_what_goes_wrong_in_a_worker_concerns_its_trial_alone(tmp_path):
+    home, space = Home(tmp_path / "home"), space_file(tmp_path, pruner={"name": "none"})
+    status, said = launch(space, home, fault="worker_dies:2,nan:4,poison:5")
+    assert status == 0, said
+    found = {r.number: r for r in records(home)}
+    assert {n for n, r in found.items() if r.state == "failed"} == {4, 5}
+    check_books(home)
+
+    killed, diverged, poison = found[2], found[4], found[5]
+    assert (killed.state, killed.attempt, killed.epoch) == ("complete", 2, EPOCHS)
+    assert diverged.reason == "val/reconstruction is not a finite number"
+    assert diverged.attempt == 1, "the same numbers would come again"
+    assert poison.attempt == 3
+    assert "3 times" in poison.reason
+    assert all(r.attempt == 1 for n, r in found.items() if n not in (2, 5))
+    assert "trial 5 failed" in said
+
+    store, best = CheckpointStore(home.checkpoints), min(found.values(), key=lambda r: r.value or 1e9)
+    kept = {n for n in found if (latest := store.latest("tiny", n)) and (latest / "checkpoint.pt").exists()}
+    assert best.number in kept and len(kept) < len(found), "weights are kept of the best, not of all"
+    drawn = {p.name for p in (store.latest("tiny", 2) / "pictures" / "seed0").iterdir()}
+    assert drawn >= {"sprites.png", "reconstructions.png"}
+
+    space_file(tmp_path, pruner={"name": "none"}, budget={"trials": 13, "max_failed": 1})
+    status, said = launch(space, home)
+    assert status == 1, said
+    assert "2 trials failed" in said and "budget.max_failed" in said and "Traceback" not in said
+    assert len(records(home)) == len(found), "more than the user allows have failed: nothing is begun"
