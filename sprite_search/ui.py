@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import IO, Any
 
 from .errors import InputError, WorkError
@@ -27,7 +28,7 @@ def serve(home: Home, port: int) -> None:
         InputError: the port is in use, or there is nothing to show yet.
         WorkError: the server ended by itself.
     """
-    from .tracking import shown
+    from .tracking import connect, shown, views
 
     uri = home.tracking_uri
     if uri.startswith("http"):
@@ -42,16 +43,21 @@ def serve(home: Home, port: int) -> None:
     print(f"starting MLflow on {shown(uri)} …", flush=True)
     # not a pipe: one that nobody empties would stop the server when it is full
     with tempfile.TemporaryFile() as log:
-        _run(command, environment, f"http://127.0.0.1:{port}", log)
+        _run(command, environment, f"http://127.0.0.1:{port}", views.addresses(connect(home)), log)
 
 
-def _run(command: list[str], environment: dict[str, str], address: str, log: IO[bytes]) -> None:
+def _run(
+    command: list[str], environment: dict[str, str], address: str, studies: Mapping[str, str], log: IO[bytes]
+) -> None:
     before = signal.signal(signal.SIGTERM, _interrupt)
     # a session of its own, so that all its workers can be ended together
     server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=log)
     try:
         _await(server, address, log)
-        print(f"browse at {address} (Ctrl-C ends it)", flush=True)
+        print(f"browse at {address} (Ctrl-C ends it)")
+        for study, path in studies.items():
+            print(f"  {study}: {address}{path}")
+        sys.stdout.flush()
         server.wait()
         raise WorkError(f"the MLflow server ended with status {server.returncode}")
     except KeyboardInterrupt:

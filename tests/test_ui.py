@@ -12,7 +12,7 @@ import pytest
 
 from sprite_search.errors import InputError
 from sprite_search.home import Home
-from sprite_search.tracking import connect
+from sprite_search.tracking import Tracker, connect
 from sprite_search.ui import check_port, serve
 
 
@@ -39,7 +39,8 @@ def test_with_a_server_its_address_is_told(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_the_store_until_it_is_ended(mlflow_home, end):
     home = mlflow_home
-    connect(home).create_experiment("a study")
+    Tracker(home, "a study", space_hash="abc")
+    connect(home).create_experiment("of somebody else")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,8 +53,9 @@ def test_it_serves_the_store_until_it_is_ended(mlflow_home, end):
 
 def _look(server, port, end):
     try:
-        said = [server.stdout.readline(), server.stdout.readline()]
+        said = [server.stdout.readline() for _ in range(3)]
         assert f"browse at http://127.0.0.1:{port}" in said[1], said
+        assert f"a study: http://127.0.0.1:{port}/#/experiments/1/runs?" in said[2], said
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
             data=b'{"max_results": 10}',

@@ -139,7 +139,8 @@ def _tracker(space: Space, home: Home, tags: dict[str, str]) -> Tracker:
     from ..tracking import Tracker
 
     tags = {"sprite.profile": space.profile or "none", **tags}
-    return Tracker(home, space.name, space_hash=space.hash, tags=tags, searched=list(space.search))
+    objective = (space.objective.metric, space.objective.direction == "minimize")
+    return Tracker(home, space.name, space_hash=space.hash, tags=tags, objective=objective, searched=list(space.search))
 
 
 def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress: Progress | None) -> Driver:

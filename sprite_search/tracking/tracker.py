@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +13,12 @@ from typing import Any
 from ..errors import InputError
 from ..home import Home
 from ..study.records import TrialRecord
+from . import views
 from .outbox import Outbox
 from .runs import Report, Runs
 from .store import connect, shown
 
 _MOST_WAITING = 20_000  #: reports kept for a server that is away; beyond them a trial is written when it ends
-_VIEW = "mlflow.sharedViewState.trials"  #: tag of an experiment, in which the UI of MLflow 3 keeps a saved view
-_COLUMNS = (
-    "tags.`sprite.state`", "metrics.`val/reconstruction`", "metrics.`val/reconstruction_se`",
-    "metrics.`val/effective_sprites`",
-)  # fmt: skip
 _RECONCILE = ""  #: what the outbox calls the task that is no trial
 #: What MLflow answers to a request that it will never grant.
 _REFUSALS = (
@@ -65,6 +59,7 @@ class Tracker:
         *,
         space_hash: str,
         tags: Mapping[str, str] | None = None,
+        objective: tuple[str, bool] = ("val/reconstruction", True),
         searched: Sequence[str] = (),
     ):
         """Finds or makes the study's experiment.
@@ -74,14 +69,15 @@ class Tracker:
             study: name of the experiment.
             space_hash: tag of its runs.
             tags: more tags of its runs.
-            searched: names of the settings that the search explores, for the table in the UI.
+            objective: the metric that the table in the UI is sorted by, and whether less of it is better.
+            searched: names of the settings that the search explores, for the same table.
         Raises:
             InputError: the store cannot be used, or the experiment is not this study's.
         """
         self.client = connect(home)
         self.study = study
         self.runs = Runs(self.client, self._experiment(home), {"sprite.space_hash": space_hash, **(tags or {})})
-        self._show_columns(searched)
+        views.save(self.client, self.runs.experiment, objective, searched)
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._waiting = 0  # reports in _wanted
@@ -109,16 +105,6 @@ class Tracker:
                 " use another --study, or rename that experiment in MLflow"
             )
         return str(found.experiment_id)
-
-    def _show_columns(self, searched: Sequence[str]) -> None:
-        """A view of the UI in which one sees how the trials did; without it the table has no metrics."""
-        if _VIEW in self.client.get_experiment(self.runs.experiment).tags:
-            return  # people may have changed it
-        now = int(time.time() * 1000)
-        columns = [*_COLUMNS, *(f"params.`{n}`" for n in searched)]
-        state = json.dumps({"selectedColumns": columns, "orderByKey": _COLUMNS[1], "orderByAsc": True})
-        view = {"name": "Trials", "createdAt": now, "updatedAt": now, "state": state}
-        self.client.set_experiment_tag(self.runs.experiment, _VIEW, json.dumps(view))
 
     # -- what the driver calls --------------------------------------------------------------------
 

@@ -1,0 +1,39 @@
+"""The table of trials as people find it in the UI of MLflow 3: a saved view of the experiment of a study."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+_NAME = "trials"
+_TAG = f"mlflow.sharedViewState.{_NAME}"  #: where the UI keeps a saved view of an experiment
+
+
+def save(client: Any, experiment: str, objective: tuple[str, bool], searched: Sequence[str]) -> None:
+    """Saves the view, once: people may change it. Without it the table shows no metric and no setting.
+
+    Args:
+        client: of MLflow.
+        experiment: its id.
+        objective: the metric to sort by, and whether less of it is better.
+        searched: names of the settings to show.
+    """
+    if _TAG in client.get_experiment(experiment).tags:
+        return
+    metric, ascending = objective
+    columns = [f"metrics.`{n}`" for n in (metric, f"{metric}_se", "val/effective_sprites")]
+    columns += ["tags.`sprite.state`", *(f"params.`{n}`" for n in searched)]
+    state = {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": ascending}
+    now = int(time.time() * 1000)
+    view = {"name": _NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    client.set_experiment_tag(experiment, _TAG, json.dumps(view))
+
+
+def addresses(client: Any) -> dict[str, str]:
+    """Where a server shows the trials of each study, as paths behind its address."""
+    found = client.search_experiments(filter_string="tags.`sprite.ledger` != ''", order_by=["name ASC"])
+    # without the type, a browser that is new to MLflow lands on its pages for language models
+    query = f"workflowType=machine_learning&viewStateShareKey={_NAME}"
+    return {e.name: f"/#/experiments/{e.experiment_id}/runs?{query}" for e in found}

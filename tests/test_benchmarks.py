@@ -1,0 +1,52 @@
+"""The benchmarks run, on something tiny, and print what they promise."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def test_kmeans_of_colours_and_shapes_finds_clean_scenes():
+    from trainers.datasets import Arrays, Dataset
+
+    made = runpy.run_path(str(BENCHMARKS / "unseen_scenes.py"))
+    images, instances, classes = (torch.zeros(12, *s, dtype=torch.uint8) for s in ((3, 16, 16), (16, 16), (16, 16)))
+    for i in range(12):
+        for o, (colour, top) in enumerate((((255, 0, 0), 1), ((0, 255, 0), 9))):
+            square = torch.ones(6, 6, dtype=torch.uint8)
+            if (kind := (i + o) % 2) == 1:
+                square[:3, :3] = 0
+            at = (slice(top, top + 6), slice(i % 8, i % 8 + 6))
+            images[i][:, *at] = square * torch.tensor(colour, dtype=torch.uint8)[:, None, None]
+            instances[i][at], classes[i][at] = square * (o + 1), square * (kind + 1)
+    every = torch.arange(12)
+    scenes = Dataset(Arrays(images, instances=instances, classes=classes), train=every, held_out=every)
+    assert made["baseline"](scenes, 2, 2, 0) == pytest.approx(
+        {"labels/ari_foreground": 1, "labels/mean_accuracy": 1, "labels/average_iou": 1}
+    )
+
+
+def test_unseen_scenes_are_measured_for_every_seed(scenes_checkpoint):
+    from trainers import checkpoint
+
+    made = runpy.run_path(str(BENCHMARKS / "unseen_scenes.py"))
+    members = tuple(checkpoint.members_of(scenes_checkpoint))
+    scenes = made["unseen"](members[0], 24, 99)
+    assert len(scenes.held_out) == 24
+    trained, untrained = (made["measure"](members, scenes, f) for f in (scenes_checkpoint, None))
+    assert len(trained) == len(untrained) == len(members)
+    assert trained != untrained
+    assert made["line"]("both", [{"val/reconstruction": 0.1}, {"val/reconstruction": 0.3}]).endswith(
+        "| 0.200 ± 0.141 |"
+    )
+
+
+def test_a_study_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["unseen_scenes.py", "nothing", "--home", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(BENCHMARKS / "unseen_scenes.py"), run_name="__main__")
+    assert "has no studies yet" in capsys.readouterr().err
