@@ -20,6 +20,8 @@ PLACES = {
 }
 
 #: Packages that may not be imported when a module is: they make `--help` slow.
+#: Packages that one module of the science imports when it must.
+OPTIONAL = {"digits": {"sklearn"}, "hdf5": {"h5py"}}
 LAZY = {"torch", "ray", "mlflow", "optuna", "pandas", "sklearn", "matplotlib"}
 
 #: What the science may use besides the standard library; digits come with scikit-learn.
@@ -75,7 +77,7 @@ def test_the_science_imports_only_itself_relatively_and_its_few_packages(file):
         if isinstance(node, ast.Import):
             assert packages({a.name for a in node.names}).isdisjoint(OURS)
     foreign = packages(imports(file)) - set(sys.stdlib_module_names) - OURS
-    allowed = SCIENCE | ({"sklearn"} if file.stem == "digits" else set())
+    allowed = SCIENCE | OPTIONAL.get(file.stem, set())
     assert foreign <= allowed, f"{name(file)} imports {foreign - allowed}"
     assert "sprite_search" not in packages(imports(file))
 

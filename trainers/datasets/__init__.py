@@ -3,7 +3,21 @@
 To add one, write a `Source` in a module of its own, add it to `DATASETS` and import the module here.
 """
 
-from . import digits, multi_dsprites
+from . import classics, digits, folder, frgc, gtsrb, multi_dsprites, variants
 from .base import DATASETS, Arrays, Dataset, Source, load, summary
 
-__all__ = ["DATASETS", "Arrays", "Dataset", "Source", "digits", "load", "multi_dsprites", "summary"]
+__all__ = [
+    "DATASETS",
+    "Arrays",
+    "Dataset",
+    "Source",
+    "classics",
+    "digits",
+    "folder",
+    "frgc",
+    "gtsrb",
+    "load",
+    "multi_dsprites",
+    "summary",
+    "variants",
+]

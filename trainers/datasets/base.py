@@ -37,13 +37,15 @@ class Arrays:
     """Everything a source has, before a trial takes its share.
 
     images (N, C, H, W) uint8; labels (N,) int64, the class of an image; instances and classes (N, H, W)
-    uint8, which object and which class of object each pixel shows, 0 for the background.
+    uint8, which object and which class of object each pixel shows, 0 for the background; groups (N,) int64,
+    equal for images that are near-duplicates, which are then never split between training and held-out images.
     """
 
     images: Tensor
     labels: Tensor | None = None
     instances: Tensor | None = None
     classes: Tensor | None = None
+    groups: Tensor | None = None
     class_names: tuple[str, ...] = ()
 
 
@@ -110,6 +112,8 @@ def take(arrays: Arrays, config: Any, name: str) -> Dataset:
         )
     order = torch.randperm(total, generator=torch.Generator().manual_seed(0))[: config.images or total]
     count = max(1, round(config.held_out * len(order)))
+    if arrays.groups is not None:
+        order, count = _together(order, arrays.groups[order], count)
     if len(order) - count < 1:
         raise DataError(f"dataset.images: {len(order)} images leave none to train on; take more")
 
@@ -117,10 +121,25 @@ def take(arrays: Arrays, config: Any, name: str) -> Dataset:
         return None if x is None else x[order]
 
     taken = Arrays(
-        arrays.images[order], pick(arrays.labels), pick(arrays.instances), pick(arrays.classes), arrays.class_names
+        arrays.images[order],
+        labels=pick(arrays.labels),
+        instances=pick(arrays.instances),
+        classes=pick(arrays.classes),
+        groups=pick(arrays.groups),
+        class_names=arrays.class_names,
     )
     at = torch.arange(len(order))
     return Dataset(taken, train=at[count:], held_out=at[:count], name=name)
+
+
+def _together(order: Tensor, groups: Tensor, count: int) -> tuple[Tensor, int]:
+    """The order with all of the groups of its first images brought to the front, at least `count`; and how many."""
+    first: dict[int, int] = {}
+    for group in groups.tolist():
+        first.setdefault(group, len(first))
+    rank = torch.tensor([first[g] for g in groups.tolist()])
+    front = rank <= rank.sort().values[count - 1]
+    return torch.cat([order[front], order[~front]]), int(front.sum())
 
 
 def load(config: Any, data: Path | None = None, tell: Tell | None = None) -> Dataset:

@@ -18,7 +18,7 @@ import torch
 from ..errors import DataError
 from .base import Arrays
 
-_PARTS = ("images", "labels", "instances", "classes")
+_PARTS = ("images", "labels", "instances", "classes", "groups")
 
 
 @contextmanager
