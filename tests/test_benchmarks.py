@@ -8,6 +8,7 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+SPACES = BENCHMARKS.parent / "search_spaces"
 
 
 def test_kmeans_of_colours_and_shapes_finds_clean_scenes():
@@ -50,3 +51,33 @@ def test_a_study_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(BENCHMARKS / "unseen_scenes.py"), run_name="__main__")
     assert "has no studies yet" in capsys.readouterr().err
+
+
+def test_accuracy_is_measured_on_all_images_and_not_twice(tmp_path, capsys):
+    made = runpy.run_path(str(BENCHMARKS / "accuracy.py"))
+    asked = [str(SPACES / "quickstart.yaml"), "ours_c", "--set", "training.epochs=1", "--set", "dataset.images=120"]
+    asked += ["--seeds", "2", "--home", str(tmp_path), "--results", str(tmp_path / "kept.jsonl")]
+    made["main"](asked)
+    first = capsys.readouterr().out
+    assert "ours_c seed 1 1/1" in first and "digits, 120 images, all of them measured" in first
+    made["main"](asked)
+    again = capsys.readouterr().out
+    assert "seed 1" not in again and again.strip() == first[first.index("digits, 120") :].strip()
+    rows = [line.split(" | ")[:2] for line in again.splitlines()[4:]]
+    assert rows == [["| ours_c", "2"], ["| K-means on pixels", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["nothing.yaml"], "nothing.yaml"),
+        ([str(SPACES / "quickstart.yaml"), "nowhere"], "nowhere.yaml"),
+        ([str(SPACES / "quickstart.yaml"), "--set", "sprites.cuont=3"], "sprites.cuont"),
+        ([str(SPACES / "mnist.yaml"), "--set", "dataset.part=some"], "dataset.part"),
+    ],
+)
+def test_mistakes_end_the_accuracy_benchmark_with_a_sentence(tmp_path, capsys, wrong, words):
+    made = runpy.run_path(str(BENCHMARKS / "accuracy.py"))
+    with pytest.raises(SystemExit, match="2"):
+        made["main"]([*wrong, "--home", str(tmp_path)])
+    assert words in capsys.readouterr().err

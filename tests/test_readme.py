@@ -102,10 +102,15 @@ def test_the_variables_it_names_are_read():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the commands are run: the search spaces, and an image of the user's."""
+    """Where the commands are run: the search spaces, and images of the user's."""
     made = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "search_spaces", made / "search_spaces")
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(made / "photo.png")
+    (made / "photos").mkdir()
+    chance = np.random.default_rng(0)
+    for i in range(200):
+        pixels = np.kron(chance.integers(0, 256, (2, 3, 3), np.uint8), np.ones((4, 5, 1), np.uint8))
+        Image.fromarray(pixels).save(made / f"photos/{i}.jpg")
     return made
 
 

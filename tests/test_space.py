@@ -148,6 +148,17 @@ def test_the_command_line_overrides_the_file(write):
     assert (space.budget.trials, space.budget.hours, space.resources.cpu, space.replicates) == (7, 1.5, 0.5, 2)
 
 
+def test_paths_count_from_where_the_command_is_given(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write("""
+        study: mine
+        trial: {dataset: {name: folder, path: photos}}
+        search: {sprites.count: [3, 4]}
+    """)
+    assert load_space(path).fixed["dataset.path"] == str(tmp_path / "photos")
+    assert load_space(path, overrides={"dataset.path": "/x"}).fixed["dataset.path"] == "/x"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from trainers.families import suggestion
-from trainers.settings import catalogue
+from trainers.settings import Scalar, catalogue
 
 from ..errors import InputError
 from . import names
@@ -76,7 +76,15 @@ def load_space(
     budget = replace(
         space.budget, trials=trials or space.budget.trials, hours=hours if hours is not None else space.budget.hours
     )
-    return replace(space, name=study or space.name, budget=budget)
+    return replace(space, name=study or space.name, budget=budget, fixed=_from_here(space.fixed))
+
+
+def _from_here(fixed: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings with their paths made absolute: trials run in folders of their own."""
+    return {
+        n: str(Path(v).expanduser().absolute()) if n.endswith(".path") and isinstance(v, str) and v else v
+        for n, v in fixed.items()
+    }
 
 
 def _has_gpu() -> bool:

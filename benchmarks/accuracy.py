@@ -1,0 +1,145 @@
+"""How well a point of a search space does against labels, over seeds: the rows of docs/results.md.
+
+    python benchmarks/accuracy.py search_spaces/mnist.yaml ours_c dti_clustering --profile laptop --home HOME
+
+Each point is trained as the space says, with the point's settings on top; nothing is searched, and labels are
+only looked at in the end, on all images, as the paper does. K-means on the pixels stands beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from sprite_search.errors import InputError
+from sprite_search.home import Home
+from sprite_search.space import load_space
+from trainers import datasets, metrics, train
+from trainers.errors import DataError
+from trainers.evaluation import evaluate
+from trainers.kmeans import kmeans
+from trainers.settings import SettingError, TrialConfig
+from trainers.training import Progress
+
+POINTS = Path(__file__).resolve().parents[1] / "search_spaces" / "points"
+KMEANS_IMAGES = 20_000  #: at most, all pixels as features
+
+
+def settings(space: Path, profile: str | None, point: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat settings of a space's trial with those of a point on top; what does not apply is left out."""
+    trial = load_space(space, profile=profile).fixed
+    given = flatten(yaml.safe_load((POINTS / f"{point}.yaml").read_text())["settings"]) if point else {}
+    return {**trial, **given, **overrides}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def measured(progress: Progress) -> dict[str, float]:
+    """Metrics of the one member on all images."""
+    trainer = progress.trainer
+    data = trainer.dataset
+    every = datasets.Dataset(data.arrays, train=data.train, held_out=torch.arange(len(data.images)), name=data.name)
+    phase = trainer.model.phase(trainer.epoch - 1, training=False)
+    return evaluate(trainer.stack, every, trainer.images, trainer.weights, phase)[0]
+
+
+def trained(flat: Mapping[str, Any], seed: int, data: Path, name: str) -> tuple[dict[str, float], float]:
+    """Metrics on all images after training, and seconds; says on the way how far it is."""
+    began = time.monotonic()
+    progress = None
+    for progress in train([TrialConfig.from_flat({**flat, "seed": seed})], data=data):
+        said = {n.partition("/")[2]: round(v, 4) for n, v in progress.metrics[0].items() if n.startswith("labels/")}
+        at = f"{progress.epoch}/{progress.epochs} {time.monotonic() - began:.0f} s"
+        print(f"{name} seed {seed} {at} held-out {said}", flush=True)
+    assert progress is not None
+    return measured(progress), time.monotonic() - began
+
+
+def baseline(dataset: datasets.Dataset, seeds: int) -> Iterator[dict[str, float]]:
+    """Accuracy and NMI of K-means on the pixels, as many clusters as classes."""
+    if dataset.labels is None:
+        return
+    points = dataset.images[:KMEANS_IMAGES].flatten(1).float() / 255
+    labels = dataset.labels[:KMEANS_IMAGES].numpy()
+    for seed in range(seeds):
+        _, chosen = kmeans(points, int(labels.max()) + 1, torch.Generator().manual_seed(seed))
+        yield {
+            "labels/accuracy": metrics.clustering_accuracy(labels, chosen.numpy()),
+            "labels/nmi": metrics.nmi(labels, chosen.numpy()),
+        }
+
+
+def row(name: str, found: list[dict[str, float]], seconds: list[float]) -> str:
+    """A line of the table: mean and standard error in percent, and the time of one seed."""
+    cells = []
+    for metric in sorted({n for f in found for n in f if n.startswith("labels/")}):
+        values = 100 * np.array([f[metric] for f in found])
+        error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        cells.append(f"{metric.partition('/')[2]} {values.mean():.1f} ± {error:.1f}")
+    took = f" | {np.mean(seconds):.0f} s a seed" if seconds else " | "
+    return f"| {name} | {len(found)} | {', '.join(cells)}{took} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Trains and prints the table; what was trained before is read from the results file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("space", type=Path)
+    parser.add_argument("points", nargs="*", help="of search_spaces/points; without one, the space as it is")
+    parser.add_argument("--profile")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--home", default=None)
+    parser.add_argument("--results", type=Path, help="a file to which each seed is appended, and which is read first")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    try:
+        home = Home.locate(given.home)
+        overrides = {n: yaml.safe_load(v) for n, _, v in (o.partition("=") for o in given.overrides)}
+        done = [json.loads(x) for x in given.results.read_text().splitlines()] if _there(given.results) else []
+        rows = []
+        for point in given.points or [None]:
+            flat = settings(given.space, given.profile, point, overrides)
+            found, seconds = [], []
+            for seed in range(given.seeds):
+                key = {"settings": TrialConfig.from_flat({**flat, "seed": seed}).flat()}
+                kept = next((d for d in done if d["settings"] == key["settings"]), None)
+                if kept is None:
+                    result, took = trained(flat, seed, home.data, point or given.space.stem)
+                    kept = {**key, "result": result, "seconds": took}
+                    if given.results is not None:
+                        with open(given.results, "a") as file:
+                            file.write(json.dumps(kept) + "\n")
+                found.append(kept["result"])
+                seconds.append(kept["seconds"])
+            rows.append(row(point or given.space.stem, found, seconds))
+        data = datasets.load(TrialConfig.from_flat(settings(given.space, given.profile, None, overrides)), home.data)
+        if clusters := list(baseline(data, given.seeds)):
+            rows.append(row("K-means on pixels", clusters, []))
+    except (InputError, DataError, SettingError, OSError) as error:
+        parser.error(str(error))
+    made = f"{given.threads} thread(s); torch {torch.__version__}"
+    print(f"\n{data.name}, {len(data.images)} images, all of them measured; {made}")
+    print("| point | seeds | labels, % | time |\n|---|---|---|---|\n" + "\n".join(rows))
+
+
+def _there(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+if __name__ == "__main__":
+    main()
