@@ -1,12 +1,12 @@
 """Data sets: what they promise, generated scenes, original files, and files that are wrong."""
 
 import gzip
-import struct
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tfrecords import record
 
 from sprite_search import data as commands
 from sprite_search.errors import InputError
@@ -132,30 +132,6 @@ def test_original_scenes_that_were_not_prepared_are_asked_for(tmp_path):
 
 
 # -- original files --------------------------------------------------------------------------------
-
-
-def varint(n):
-    out = b""
-    while n > 0x7F:
-        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
-    return out + bytes([n])
-
-
-def message(number, content):
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def record(scene):
-    """A tf.train.Example framed as in a TFRecord file (its checksums are not looked at)."""
-    entries = b""
-    for name, value in scene.items():
-        if isinstance(value, bytes):
-            feature = message(1, message(1, value))
-        else:
-            feature = message(2, message(1, struct.pack(f"<{len(value)}f", *value)))
-        entries += message(1, message(1, name.encode()) + message(2, feature))
-    body = message(1, entries)
-    return struct.pack("<Q", len(body)) + bytes(4) + body + bytes(4)
 
 
 def scenes(count=3):

@@ -3,7 +3,7 @@
 To add one, write a `Source` in a module of its own, add it to `DATASETS` and import the module here.
 """
 
-from . import classics, digits, folder, frgc, gtsrb, multi_dsprites, variants
+from . import classics, clevr, digits, folder, frgc, gtsrb, multi_dsprites, tetrominoes, variants
 from .base import DATASETS, Arrays, Dataset, Source, load, summary
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Dataset",
     "Source",
     "classics",
+    "clevr",
     "digits",
     "folder",
     "frgc",
@@ -19,5 +20,6 @@ __all__ = [
     "load",
     "multi_dsprites",
     "summary",
+    "tetrominoes",
     "variants",
 ]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from . import cache
 from .base import DATASETS, Arrays, Source, Tell
 from .hdf5 import read_hdf5
+from .prepared import original
 
 
 @DATASETS.add("frgc")
@@ -22,12 +22,7 @@ class FRGC(Source):
 
     @classmethod
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
-        if data is None or not (data / "frgc").is_dir():
-            raise DataError(
-                "frgc: is not prepared; get FRGC/data4torch.h5 of JULE-Torch and run"
-                " `sprite-search data prepare frgc --from data4torch.h5`"
-            )
-        return cache.read(data / "frgc")
+        return original("frgc", data, " with FRGC/data4torch.h5 of JULE-Torch")
 
     @classmethod
     def convert(cls, path: Path, tell: Tell | None = None) -> Arrays:

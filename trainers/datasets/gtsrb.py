@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ..errors import DataError
-from . import cache
 from .base import DATASETS, Arrays, Source, Tell
 from .files import Picture, read_images
+from .prepared import original
 
 #: Classes of the benchmark that DTI-Clustering and the paper use, and what they show.
 CLASSES = {
@@ -35,12 +35,7 @@ class GTSRB8(Source):
 
     @classmethod
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
-        if data is None or not (data / "gtsrb8").is_dir():
-            raise DataError(
-                "gtsrb8: is not prepared; get the training images of GTSRB (folders 00003, 00007, …) and run"
-                " `sprite-search data prepare gtsrb8 --from FOLDER`"
-            )
-        return cache.read(data / "gtsrb8")
+        return original("gtsrb8", data, " with the training images of GTSRB (folders 00003, 00007, …)")
 
     @classmethod
     def convert(cls, path: Path, tell: Tell | None = None) -> Arrays:

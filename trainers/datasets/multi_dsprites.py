@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+import numpy as np
+
 from ..settings import SettingError, setting
-from . import cache, originals, scenes
+from . import originals, scenes
 from .base import DATASETS, Arrays, DatasetSettings, Source, Tell
+from .originals import PUBLISHED
+from .prepared import original_or_generated, source_setting
+from .tfrecord import Features
 
 _MADE = {"dataset.source": ("auto", "generated")}
 
@@ -29,12 +31,8 @@ class MultiDSprites(Source):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(DatasetSettings):
-        images: int = setting(60_000, "use only this many images, the first of a fixed shuffle; 0 is all", low=0)
-        source: str = setting(
-            "auto",
-            "original scenes, generated ones, or the original if prepared and else generated",
-            choices=("auto", "original", "generated"),
-        )
+        images: int = setting(PUBLISHED, "use only this many images, the first of a fixed shuffle; 0 is all", low=0)
+        source: str = source_setting()
         size: int = setting(64, "side of a scene in pixels", low=12, high=256)
         objects_min: int = setting(2, "fewest objects in a scene", low=1, high=12, when=_MADE)
         objects_max: int = setting(5, "most objects in a scene", low=1, high=12, when=_MADE)
@@ -66,27 +64,30 @@ class MultiDSprites(Source):
     @classmethod
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
         """The original scenes if prepared and fitting, else generated ones, cached in `data`."""
-        prepared = data / "multi_dsprites" if data is not None else None
-        there = prepared is not None and prepared.is_dir()
-        if config.source == "original" and not there:
-            raise DataError(
-                "dataset.source: is original, but the original scenes are not prepared; run"
-                " `sprite-search data prepare multi_dsprites --from PATH`, or set it to generated"
-            )
         plain = {
             f.name: f.default for f in dataclasses.fields(config) if f.name not in ("images", "held_out", "source")
         }
-        published = all(getattr(config, n) == v for n, v in plain.items())
-        if there and (config.source == "original" or (config.source == "auto" and published)):
-            assert prepared is not None
-            return cache.read(prepared)
         made = {n: getattr(config, n) for n in plain}
-        count = config.images or 60_000
-        name = hashlib.sha256(json.dumps([1, count, made], sort_keys=True).encode()).hexdigest()[:12]
-        folder = data / "generated" / f"multi_dsprites-{name}" if data is not None else None
-        return cache.cached(folder, lambda: scenes.generate(config, count, tell))
+        count = config.images or PUBLISHED
+        return original_or_generated(
+            "multi_dsprites",
+            config.source,
+            data,
+            lambda: scenes.generate(config, count, tell),
+            key={"images": count, **made},
+            published=made == plain,
+        )
 
     @classmethod
     def convert(cls, path: Path, tell: Tell | None = None) -> Arrays:
         """The original files (TFRecord or PNG folders) as arrays, for `data prepare`."""
-        return originals.multi_dsprites(path, tell)
+        return originals.convert(path, _scene, scenes.CLASS_NAMES, tell)
+
+
+def _scene(features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One record of the DeepMind file: image (3, 64, 64), instances and classes (64, 64)."""
+    image = np.frombuffer(features["image"][0], np.uint8).reshape(64, 64, 3)  # type: ignore[arg-type]
+    masks = np.frombuffer(features["mask"][0], np.uint8).reshape(-1, 64, 64)  # type: ignore[arg-type]
+    shapes = np.asarray(features["shape"], float).round().astype(np.uint8)
+    owner, kinds = originals.owners(masks, features), shapes
+    return image.transpose(2, 0, 1), owner, np.where(originals.visible(features), kinds, 0).astype(np.uint8)[owner]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +10,32 @@ import torch
 
 from ..errors import DataError
 from .base import Arrays, Tell
-from .scenes import CLASS_NAMES
 from .tfrecord import Features, examples
 
-#: How many scenes the paper uses.
+#: How many scenes of Tetrominoes and of Multi-dSprites the paper uses.
 PUBLISHED = 60_000
 
+#: Image (C, H, W), instances and classes (H, W) of a record, all uint8; None leaves the scene out.
+Scene = tuple[np.ndarray, np.ndarray, np.ndarray]
+Reader = Callable[[Features], Scene | None]
 
-def multi_dsprites(path: Path, tell: Tell | None = None, *, limit: int = PUBLISHED) -> Arrays:
-    """Scenes from the DeepMind TFRecord file, or from folders of PNG files (images/, masks/, sem_masks/).
 
+def convert(
+    path: Path, read: Reader, class_names: tuple[str, ...], tell: Tell | None = None, *, limit: int = PUBLISHED
+) -> Arrays:
+    """Scenes from a DeepMind TFRecord file, or from folders of PNG files (images/, masks/, sem_masks/).
+
+    Args:
+        path: a file or a folder.
+        read: makes a scene of a record.
+        class_names: without the background.
+        tell: hears how far it is.
+        limit: no more scenes than this.
     Raises:
         DataError: neither is there, or one of the files is damaged.
     """
     if path.is_dir() and (path / "images").is_dir():
-        return png_folders(path, CLASS_NAMES, tell, limit=limit)
+        return png_folders(path, class_names, tell, limit=limit)
     if path.is_dir():
         found = sorted(path.glob("*.tfrecords"))
         if len(found) != 1:
@@ -31,46 +43,41 @@ def multi_dsprites(path: Path, tell: Tell | None = None, *, limit: int = PUBLISH
                 f"{path}: has neither images/ nor one .tfrecords file; give the folder or file of the scenes"
             )
         path = found[0]
-    return _tfrecord(path, tell, limit)
+    return _tfrecord(path, read, class_names, tell, limit)
 
 
-def _tfrecord(path: Path, tell: Tell | None, limit: int) -> Arrays:
-    images, instances, classes = [], [], []
+def _tfrecord(path: Path, read: Reader, class_names: tuple[str, ...], tell: Tell | None, limit: int) -> Arrays:
+    kept: list[Scene] = []
     for number, features in enumerate(examples(path)):
-        if number == limit:
+        if len(kept) == limit:
             break
-        image, instance, kind = _scene(features, path, number)
-        images.append(image)
-        instances.append(instance)
-        classes.append(kind)
+        try:
+            scene = read(features)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise DataError(f"{path}: record {number} is no such scene ({error}); give the original file") from None
+        if scene is not None:
+            kept.append(scene)
         if tell is not None and number % 1000 == 0:
             tell(number, limit)
-    if not images:
-        raise DataError(f"{path}: has no scenes; give the multi_dsprites .tfrecords file")
-    return Arrays(
-        torch.from_numpy(np.stack(images)),
-        instances=torch.from_numpy(np.stack(instances)),
-        classes=torch.from_numpy(np.stack(classes)),
-        class_names=CLASS_NAMES,
-    )
+    if not kept:
+        raise DataError(f"{path}: has no scenes; give the original .tfrecords file")
+    images, instances, classes = (torch.from_numpy(np.stack(part)) for part in zip(*kept, strict=True))
+    return Arrays(images, instances=instances, classes=classes, class_names=class_names)
 
 
-def _scene(features: Features, path: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    try:
-        image = np.frombuffer(features["image"][0], np.uint8).reshape(64, 64, 3)  # type: ignore[arg-type]
-        masks = np.frombuffer(features["mask"][0], np.uint8).reshape(-1, 64, 64)  # type: ignore[arg-type]
-        shapes = np.asarray(features["shape"], float).round().astype(np.uint8)
-        shown = np.asarray(features["visibility"], float) > 0.5
-    except (KeyError, IndexError, ValueError) as error:
-        raise DataError(
-            f"{path}: record {number} is no Multi-dSprites scene ({error}); give the original file"
-        ) from None
-    # masks do not overlap; slot 0 is the background, and a slot that is not visible holds nothing
+def owners(masks: np.ndarray, features: Features) -> np.ndarray:
+    """Which entity each pixel shows, (H, W) uint8: masks (E, H, W) do not overlap, entity 0 is the background."""
     owner = masks.argmax(0)
     owner[masks.max(0) == 0] = 0
-    kinds = np.where(shown, shapes, 0).astype(np.uint8)
-    kinds[0] = 0
-    return image.transpose(2, 0, 1), owner.astype(np.uint8), kinds[owner]
+    owner[~visible(features)[owner]] = 0
+    return owner.astype(np.uint8)
+
+
+def visible(features: Features) -> np.ndarray:
+    """Which entities a scene has, (E,) bool, without the background: unused ones hold nothing."""
+    shown = np.asarray(features["visibility"], float) > 0.5
+    shown[0] = False
+    return shown
 
 
 def png_folders(

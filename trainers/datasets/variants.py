@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..settings import setting
 from . import cache
 from .base import DATASETS, Arrays, DatasetSettings, Source, Tell
 from .classics import DIGITS, MNIST, PartSettings, fetched, parts
+from .prepared import original_or_generated, source_setting
 
 
 @DATASETS.add("mnist_color")
@@ -67,29 +67,16 @@ class AffNIST(Source):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(DatasetSettings):
-        source: str = setting(
-            "auto",
-            "original scenes, generated ones, or the original if prepared and else generated",
-            choices=("auto", "original", "generated"),
-        )
+        source: str = source_setting()
 
     @classmethod
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
-        prepared = data is not None and (data / "affnist").is_dir()
-        if config.source == "original" and not prepared:
-            raise DataError(
-                "dataset.source: is original, but AffNIST is not prepared; run"
-                " `sprite-search data prepare affnist --from PATH`, or set it to generated"
-            )
-        if data is not None and prepared and config.source != "generated":
-            return cache.read(data / "affnist")
-        whole = fetched(MNIST.name, data, MNIST.download)
-        assert data is not None and whole.labels is not None
-        digits, labels = whole.images[: MNIST.tests], whole.labels[: MNIST.tests]
-        return cache.cached(
-            data / "generated" / "affnist",
-            lambda: Arrays(affine(digits, seed=0), labels=labels, class_names=DIGITS),
-        )
+
+        def generate() -> Arrays:
+            test = parts(fetched(MNIST.name, data, MNIST.download), {"test": slice(0, MNIST.tests)}, "test")
+            return Arrays(affine(test.images, seed=0), labels=test.labels, class_names=DIGITS)
+
+        return original_or_generated("affnist", config.source, data, generate, key={})
 
     @classmethod
     def convert(cls, path: Path, tell: Tell | None = None) -> Arrays:
