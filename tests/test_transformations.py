@@ -18,6 +18,7 @@ from trainers.transformations import (
     soft_clamp,
 )
 from trainers.transformations.family import linear_grid, sample
+from trainers.transformations.morphology import soft_morphology
 
 C = 3
 MOVING = [n for n, t in TRANSFORMATIONS.items() if t.parameters(C)]
@@ -198,3 +199,34 @@ def test_a_wrong_sequence_or_curriculum_is_refused(given, words):
 
 def test_an_empty_sequence_is_the_identity():
     assert parse("") == ("identity",)
+
+
+def test_morphology_is_a_dilation_an_erosion_or_a_weighted_mean():
+    pixels = torch.rand(2, 1, 9, 8)
+    kernel = torch.ones(2, 3, 3)
+    inside = torch.nn.functional.pad(pixels, (1, 1, 1, 1))
+    largest = torch.nn.functional.max_pool2d(inside, 3, 1)
+    smallest = -torch.nn.functional.max_pool2d(-inside, 3, 1)
+    mean = torch.nn.functional.avg_pool2d(inside, 3, 1)
+    for alpha, wanted in ((60.0, largest), (-60.0, smallest), (0.0, mean)):
+        assert_close(soft_morphology(pixels, torch.full((2,), alpha), kernel), wanted, atol=0.06, rtol=0)
+
+
+def test_each_image_has_a_kernel_of_its_own():
+    pixels, beta = torch.rand(3, 2, 8, 8), torch.randn(3, 50)
+    kind = TRANSFORMATIONS["morphology"]
+    together = kind.filter(beta, pixels)
+    for i in range(3):
+        assert_close(together[i], kind.filter(beta[i : i + 1], pixels[i : i + 1])[0])
+
+
+def test_the_published_starts_are_the_published_ones():
+    dot = torch.zeros(1, 1, 9, 9)
+    dot[..., 4, 4] = 1
+    blurred = TRANSFORMATIONS["blurredmorphology"].filter(torch.zeros(1, 50), dot)
+    assert blurred[0, 0, 4, 4] == pytest.approx(0.756, abs=2e-3)
+    assert blurred.sum() == pytest.approx(1, abs=0.02)
+    for name in ("zoomedprojective", "zoomedtps"):
+        beta = torch.zeros(1, TRANSFORMATIONS[name].parameters(1))
+        corners = TRANSFORMATIONS[name].grid(beta, (5, 7))[0][[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert_close(corners, torch.tensor([[-1.0, -1], [1, -1], [-1, 1], [1, 1]]), atol=1e-5, rtol=0)

@@ -104,3 +104,40 @@ class ResNet32(_CifarResNet):
     """CIFAR ResNet with 5 blocks a stage, the paper's encoder for Tetrominoes and Multi-dSprites."""
 
     blocks = 5
+
+
+class _ProjectedBlock(nn.Module):
+    """Basic residual block; a change of shape is bridged by a strided 1x1 convolution (option B)."""
+
+    def __init__(self, before: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.norm1 = BatchNorm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = BatchNorm(width)
+        changes = stride > 1 or before != width
+        self.bridge = (
+            nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), BatchNorm(width)) if changes else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
+        return (y + (x if self.bridge is None else self.bridge(x))).relu()
+
+
+@ENCODERS.add("resnet18")
+class ResNet18(Encoder):
+    """ResNet-18 (He et al. 2016) from scratch, the paper's encoder for CLEVR: for images of 64 pixels and more."""
+
+    def __init__(self, config: Any, *, channels: int, size: tuple[int, int]):
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, 64, 7, 2, 3, bias=False), BatchNorm(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        ]  # fmt: skip
+        before = 64
+        for width in (64, 128, 256, 512):
+            layers += [_ProjectedBlock(before, width, 1 if width == 64 else 2), _ProjectedBlock(width, width, 1)]
+            before = width
+        super().__init__(nn.Sequential(*layers), before, config.pool)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from .settings import MULTILAYER, setting
 from .transformations.colour import soft_clamp
 
 GENERATORS = Family("sprites.kind")
+
+_NEAR = 2e-3  #: std of a U-Net's last weights where its output is to start near a given image
 
 
 class SpriteSet(NamedTuple):
@@ -188,6 +191,83 @@ class MLP(nn.Module):
     def forward(self) -> SpriteSet:
         masks = self.mask(self.codes) if self.mask is not None else None
         return SpriteSet(self.colour(self.codes), masks, self.codes)
+
+
+class _Double(nn.Module):
+    """Twice: convolution, batch normalisation over the sprites of now, ReLU."""
+
+    def __init__(self, before: int, width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.scale = nn.Parameter(torch.ones(2, width))
+        self.shift = nn.Parameter(torch.zeros(2, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, conv in enumerate((self.conv1, self.conv2)):
+            x = F.batch_norm(conv(x), None, None, self.scale[i], self.shift[i], training=True).relu()
+        return x
+
+
+class _UNet(nn.Module):
+    """Latent images (K, 1, h, w) -> images (K, c, h, w), near `start` at first (Ronneberger et al. 2015)."""
+
+    def __init__(self, width: int, channels: int, start: Tensor | None, std: float):
+        super().__init__()
+        widths = [width * 2**i for i in range(5)]
+        self.down = nn.ModuleList(_Double(a, b) for a, b in itertools.pairwise([1, *widths]))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1])
+        self.join = nn.ModuleList(_Double(2 * w, w) for w in widths[-2::-1])
+        self.head = nn.Conv2d(width, channels, 1)
+        self.register_buffer("start", start, persistent=False)
+        if start is not None:
+            nn.init.normal_(self.head.weight, 0, std)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x, kept = latents, []
+        for i, double in enumerate(self.down):
+            x = double(F.max_pool2d(x, 2, ceil_mode=True) if i else x)
+            kept.append(x)
+        for grow, double, beside in zip(self.up, self.join, kept[-2::-1], strict=True):
+            x = grow(x)[..., : beside.shape[-2], : beside.shape[-1]]
+            x = double(torch.cat((beside, x), 1))
+        made = self.head(x)
+        return made if self.start is None else made + self.start
+
+
+@GENERATORS.add("unet")
+class UNet(nn.Module):
+    """Sprites are made from learned latent images by a U-Net (the paper's Table 2, §2.4 of its code).
+
+    Arguments as for `Pixels`; colours and masks have networks of their own and share the latents. Normalisation
+    is over the K sprites themselves, while training and after, so that the sprites are the same in both.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(_SpriteSettings):
+        width: int = setting(64, "channels of the U-Net's first level; each level below has twice as many", low=2)
+
+    row_parameters: tuple[str, ...] = ("latents",)
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        channels: int,
+        size: tuple[int, int],
+        masks: bool,
+        samples: Tensor,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(config.count, 1, *size, generator=generator))
+        self.colour = _UNet(config.width, channels, torch.tensor(0.9) if masks else None, _NEAR)
+        self.mask = _UNet(config.width, 1, gaussian(size, config.mask_std), _NEAR) if masks else None
+
+    def forward(self) -> SpriteSet:
+        masks = self.mask(self.latents) if self.mask is not None else None
+        return SpriteSet(soft_clamp(self.colour(self.latents)), masks, None)
 
 
 class Background(nn.Module):

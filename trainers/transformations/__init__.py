@@ -3,10 +3,10 @@
 To add one, write a class as in `affine` or `colour`, add it to `TRANSFORMATIONS` and import its module here.
 """
 
-from . import affine, colour, tps  # noqa: F401  (fills the family)
+from . import affine, colour, morphology, tps  # noqa: F401  (fills the family)
 from .colour import soft_clamp
 from .curriculum import STRATEGIES, TransformationsConfig, active, milestones, parse, settled
-from .family import TRANSFORMATIONS, ColourTransformation, SpatialTransformation, Transformation
+from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, SpatialTransformation, Transformation
 from .heads import Heads
 from .sequence import Sequence
 
@@ -14,6 +14,7 @@ __all__ = [
     "STRATEGIES",
     "TRANSFORMATIONS",
     "ColourTransformation",
+    "FilterTransformation",
     "Heads",
     "Sequence",
     "SpatialTransformation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .family import TRANSFORMATIONS, SpatialTransformation, Transformation, linear_grid, pixel_centres
+from .family import TRANSFORMATIONS, SpatialTransformation, Transformation, corner_points, linear_grid, pixel_centres
 
 
 def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> Tensor:
@@ -112,15 +112,24 @@ class Projective(SpatialTransformation):
     """
 
     group = "g2"
+    points = staticmethod(pixel_centres)
 
     @staticmethod
     def parameters(channels: int) -> int:
         return 9
 
-    @staticmethod
-    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
-        centres = pixel_centres(size, beta.device, beta.dtype)
+    @classmethod
+    def grid(cls, beta: Tensor, size: tuple[int, int]) -> Tensor:
+        centres = cls.points(size, beta.device, beta.dtype)
         homography = beta.unflatten(1, (3, 3)) + torch.eye(3, device=beta.device, dtype=beta.dtype)
         x, y, z = (centres @ homography.transpose(1, 2)).unbind(-1)
         z = torch.where(z.abs() < 1e-6, 1e-6, z)  # a horizon through the image must not become NaN
         return torch.stack([x / z, y / z], -1).unflatten(1, size)
+
+
+@TRANSFORMATIONS.add("zoomedprojective")
+class ZoomedProjective(Projective):
+    """Projective as the published code has it: β = 0 zooms in by W/(W-1)."""
+
+    starts_as_identity = False
+    points = staticmethod(corner_points)

@@ -51,12 +51,30 @@ class SpatialTransformation(Transformation):
         raise NotImplementedError
 
 
+class FilterTransformation(Transformation):
+    """Replaces each pixel by something made of its neighbours, in every channel alike."""
+
+    @staticmethod
+    def filter(beta: Tensor, pixels: Tensor) -> Tensor:
+        """β (N, P) and pixels (N, C', h, w) -> pixels (N, C', h, w)."""
+        raise NotImplementedError
+
+
 @functools.lru_cache(maxsize=64)
 def pixel_centres(size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Homogeneous coordinates (x, y, 1) of pixel centres, (H·W, 3); the border of the image is at ±1."""
     h, w = size
     x = (torch.arange(w, dtype=torch.float64) * 2 + 1) / w - 1
     y = (torch.arange(h, dtype=torch.float64) * 2 + 1) / h - 1
+    grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, dtype=torch.float64)], -1)
+    return grid.reshape(h * w, 3).to(device=device, dtype=dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def corner_points(size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """As `pixel_centres`, but with the outermost pixels at ±1: looked up as if they were centres, this zooms in."""
+    h, w = size
+    x, y = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in (w, h))
     grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, dtype=torch.float64)], -1)
     return grid.reshape(h * w, 3).to(device=device, dtype=dtype)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .curriculum import is_spatial
-from .family import TRANSFORMATIONS, ColourTransformation, Padding, SpatialTransformation, sample
+from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, Padding, SpatialTransformation, sample
 from .heads import Heads
 
 Betas = list[Tensor | None]
@@ -73,6 +73,8 @@ class Sequence(nn.Module):
             kind = TRANSFORMATIONS[name]
             if issubclass(kind, ColourTransformation):
                 pixels, batched = _recolour(kind, beta, pixels, self.channels, batched), True
+            elif issubclass(kind, FilterTransformation):
+                pixels, batched = _filter(kind, beta, pixels, batched), True
             else:
                 size = self.out_size if i == spatial[-1] else self.in_size
                 pixels, batched = _warp(kind, beta, pixels, size, self.padding, batched), True
@@ -99,6 +101,14 @@ def _recolour(kind: type[ColourTransformation], beta: Tensor, pixels: Tensor, ch
     if pixels.shape[-3] == channels:
         return changed
     return torch.cat([changed, pixels[..., channels:, :, :]], -3)
+
+
+def _filter(kind: type[FilterTransformation], beta: Tensor, pixels: Tensor, batched: bool) -> Tensor:
+    if not batched:
+        pixels = pixels.expand(len(beta), *pixels.shape)
+    # extra axes have the same neighbourhoods: to the filter they are more channels
+    changed = kind.filter(beta.flatten(0, 1), pixels.flatten(0, 1).flatten(1, -3))
+    return changed.reshape(pixels.shape)
 
 
 def _warp(

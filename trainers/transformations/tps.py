@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from .family import TRANSFORMATIONS, SpatialTransformation, pixel_centres
+from .family import TRANSFORMATIONS, SpatialTransformation, corner_points, pixel_centres
 
 SIDE = 4  #: control points per side, as published
 
 
+Points = Callable[[tuple[int, int], torch.device, torch.dtype], Tensor]
+
+
 @functools.lru_cache(maxsize=64)
-def _influence(size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
+def _influence(size: tuple[int, int], points_of: Points, device: torch.device, dtype: torch.dtype) -> Tensor:
     """How far each pixel follows each control point, (H·W, SIDE²).
 
     A thin plate spline is linear in the displacements of its control points, so the whole solve is done
@@ -26,7 +30,7 @@ def _influence(size: tuple[int, int], device: torch.device, dtype: torch.dtype) 
     system = torch.zeros(len(points) + 3, len(points) + 3, dtype=torch.float64)
     system[:-3, :-3] = _kernel(torch.cdist(points, points))
     system[:-3, -3:], system[-3:, :-3] = affine, affine.T
-    pixels = pixel_centres(size, torch.device("cpu"), torch.float64)[:, :2]
+    pixels = points_of(size, torch.device("cpu"), torch.float64)[:, :2]
     basis = torch.cat([_kernel(torch.cdist(pixels, points)), torch.ones(len(pixels), 1), pixels], 1)
     weights = basis @ torch.linalg.inv(system)[:, :-3]
     return weights.to(device=device, dtype=dtype)
@@ -41,15 +45,24 @@ class ThinPlateSpline(SpatialTransformation):
     """Source points are the 4x4 regular grid + β; pixels in between follow smoothly (DTI)."""
 
     group = "g2"
+    points = staticmethod(pixel_centres)
 
     @staticmethod
     def parameters(channels: int) -> int:
         return 2 * SIDE * SIDE
 
-    @staticmethod
-    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
-        influence = _influence(size, beta.device, beta.dtype)
+    @classmethod
+    def grid(cls, beta: Tensor, size: tuple[int, int]) -> Tensor:
+        influence = _influence(size, cls.points, beta.device, beta.dtype)
         moves = beta.unflatten(1, (SIDE * SIDE, 2))
         # one product for all images: (H·W, 16) @ (16, N·2)
         shift = (influence @ moves.movedim(1, 0).flatten(1)).unflatten(1, (-1, 2)).movedim(0, 1)
-        return (pixel_centres(size, beta.device, beta.dtype)[:, :2] + shift).unflatten(1, size)
+        return (cls.points(size, beta.device, beta.dtype)[:, :2] + shift).unflatten(1, size)
+
+
+@TRANSFORMATIONS.add("zoomedtps")
+class ZoomedThinPlateSpline(ThinPlateSpline):
+    """TPS as the published code has it: β = 0 zooms in by W/(W-1)."""
+
+    starts_as_identity = False
+    points = staticmethod(corner_points)
