@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 
+from . import artefacts
 from .checkpoints import CheckpointStore
 
 
@@ -113,6 +114,12 @@ class SpriteTrial(tune.Trainable):
 
             def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
                 progress.save(folder)
+                artefacts.write(
+                    folder,
+                    dict(zip(job["seeds"], progress.artefacts(), strict=True)),
+                    images=progress.thumbnails(),
+                    before=self.store.latest(job["study"], job["number"]),
+                )
                 if last:
                     self._draw(folder)
 
