@@ -108,7 +108,7 @@ def augmented(x: Tensor, noise: Tensor) -> Tensor:
 def collect(stack: Stack, subset: Subset, weights: Mapping[str, Tensor], phase: Phase) -> list[Arrays]:
     """The artefacts of each member, in evaluation mode.
 
-    * ``subset`` text, identity of the images; ``held_out`` (N,) bool;
+    * ``subset`` text, identity of the images; ``held_out`` (N,) bool; ``pixels`` int, C·H·W of an image;
     * ``E``, ``E_hard``, ``E_still`` (N,): mean squared error of the mixed image, of the likeliest sprites alone,
       and of these without their own transformations; ``E_foreground`` (N,) that of the mixed image on pixels
       that are not like the median image (NaN without any), ``variance`` (N,) of the pixels of the image;
@@ -145,7 +145,8 @@ def collect(stack: Stack, subset: Subset, weights: Mapping[str, Tensor], phase: 
             parts.setdefault(name, []).append(value)
     arrays = {name: torch.cat(values, 1).cpu().numpy() for name, values in parts.items()}
     sprites = stack.call("drawn", (), training=False).cpu().numpy()
-    shared = {"subset": np.array(subset.key), "held_out": subset.held_out}
+    pixels = np.array(subset.images[0].numel())
+    shared = {"subset": np.array(subset.key), "held_out": subset.held_out, "pixels": pixels}
     return [
         {**shared, **{name: value[m] for name, value in arrays.items()}, "sprites": sprites[m]}
         for m in range(stack.members)
