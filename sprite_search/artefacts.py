@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,30 @@ FOLDER, IMAGES = "artefacts", "images.npz"
 Arrays = Mapping[str, Any]
 
 
-def write(folder: Path, found: Mapping[int, Arrays], *, images: Arrays, before: Path | None) -> None:
+def write(folder: Path, found: Mapping[int, Arrays], *, images: Arrays, before: Mapping[int, Any]) -> None:
     """Writes what `Progress.artefacts` and `.thumbnails` gave into the folder of a checkpoint.
 
     Args:
         folder: of the new checkpoint.
         found: the arrays of each seed.
         images: small versions of the images they are of.
-        before: the checkpoint before this one; its assignments are kept as ``A_prev``.
+        before: assignments of each seed at the checkpoint before this one, kept as ``A_prev``.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
     np.savez_compressed(folder / FOLDER / IMAGES, **images)
     for seed, arrays in found.items():
-        earlier = None if before is None else read(before, seed)
-        kept = {} if earlier is None else {"A_prev": earlier["A"]}
+        kept = {"A_prev": before[seed]} if seed in before else {}
         np.savez_compressed(folder / FOLDER / f"seed{seed}.npz", **arrays, **kept)
 
 
 def read(folder: Path, seed: int) -> dict[str, Any] | None:
     """The arrays of one seed in the folder of a checkpoint; None where there are none that can be read."""
     return _load(folder / FOLDER / f"seed{seed}.npz")
+
+
+def assignments(folder: Path, seeds: Iterable[int]) -> dict[int, Any]:
+    """The assignments ``A`` of those seeds that have any in the folder of a checkpoint."""
+    return {seed: found["A"] for seed in seeds if (found := read(folder, seed)) is not None}
 
 
 def images(folder: Path) -> dict[str, Any] | None:

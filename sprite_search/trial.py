@@ -106,6 +106,7 @@ class SpriteTrial(tune.Trainable):
             yield self._result(history[-1], epochs)
             if history[-1]["epoch"] >= epochs:
                 return
+        before = artefacts.assignments(latest, job["seeds"]) if latest is not None else {}
         for progress in train(members, data=Path(job["data"]), resume=latest):
             metrics = list(progress.metrics)
             entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
@@ -114,12 +115,9 @@ class SpriteTrial(tune.Trainable):
 
             def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
                 progress.save(folder)
-                artefacts.write(
-                    folder,
-                    dict(zip(job["seeds"], progress.artefacts(), strict=True)),
-                    images=progress.thumbnails(),
-                    before=self.store.latest(job["study"], job["number"]),
-                )
+                found = dict(zip(job["seeds"], progress.artefacts(), strict=True))
+                artefacts.write(folder, found, images=progress.thumbnails(), before=before)
+                before.update({seed: arrays["A"] for seed, arrays in found.items()})
                 if last:
                     self._draw(folder)
 

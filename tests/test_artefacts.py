@@ -151,7 +151,7 @@ def test_what_is_written_is_read_with_the_assignments_before_it(tmp_path):
     images = {"images": np.zeros((2, 1, 4, 4), np.uint8), "subset": np.array("abc")}
     for name, found in (("old", first), ("new", second)):
         (tmp_path / name).mkdir()
-        before = tmp_path / "old" if name == "new" else None
+        before = kept.assignments(tmp_path / "old", [4, 5]) if name == "new" else {}
         kept.write(tmp_path / name, {4: found}, images=images, before=before)
     read = kept.read(tmp_path / "new", 4)
     assert read["A"].tolist() == [[3], [1]] and read["A_prev"].tolist() == [[0], [1]]
