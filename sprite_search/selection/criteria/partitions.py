@@ -109,7 +109,7 @@ def purity(distance: NDArray[np.float32], labels: Labels, neighbours: int) -> fl
     """Share of the nearest neighbours with the same label, chance left out: (share − Σf²) / (1 − Σf²)."""
     d = distance.copy()
     np.fill_diagonal(d, np.inf)
-    nearest = np.argsort(d, axis=1, kind="stable")[:, :neighbours]
+    nearest = np.argsort(d, axis=1, kind="stable")[:, : min(neighbours, len(d) - 1)]
     share = float((labels[nearest] == labels[:, None]).mean())
     f = np.bincount(labels) / len(labels)
     chance = float((f * f).sum())
