@@ -1,4 +1,4 @@
-"""The models once more, one sprite and one layer at a time: what the batched ones must agree with, and are timed against.
+"""The models once more, one sprite and one layer at a time: what the batched ones must equal, and are timed against.
 
 Written from the paper's equations, with plain loops in the place of stacked slots, and a network of its own for each
 regressor. Encoder, sprite generator and background are copies of the model's: there is nothing to batch in them.

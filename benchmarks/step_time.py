@@ -190,9 +190,8 @@ def in_turns(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, 
 
 
 def conditions() -> str:
-    return (
-        f"{platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, load "
-        + " ".join(f"{x:.1f}" for x in os.getloadavg())
+    return f"{platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, load " + " ".join(
+        f"{x:.1f}" for x in os.getloadavg()
     )
 
 
@@ -204,8 +203,9 @@ def table(name: str, rounds: int) -> None:
         "ours": ours(shape, given),
         "loop reference": loop(shape, given),
     }
+    mixes = given["model.kind"] == "multilayer" and given["decision.kind"] != "min_loss"
     for about, change in SHORTCUTS.items():
-        if not (about.startswith("mixed") and (given["model.kind"] != "multilayer" or given["decision.kind"] != "linear")):
+        if mixes or "model.mix" not in change:
             steps[f"ours, shortcut: {about}"] = ours(shape, {**given, **change})
     found = in_turns(steps, rounds)
     base = found["encoder alone"]

@@ -15,7 +15,13 @@ from step_time import SHAPES, images, settings
 from trainers.training import Trainer
 
 #: smaller than published: the equations do not depend on it
-SMALL = {"training.batch_size": 6, "encoder.kind": "conv", "encoder.pool": 2, "sprites.latent": 16, "sprites.hidden": 32}
+SMALL = {
+    "training.batch_size": 6,
+    "encoder.kind": "conv",
+    "encoder.pool": 2,
+    "sprites.latent": 16,
+    "sprites.hidden": 32,
+}
 OTHERS = {
     "every motion": ("mnist", {"transformations.sprite": "identity_linearcolor_rotation_translation_similarity"}),
     "shared": ("mnist", {"transformations.shared": True}),

@@ -114,9 +114,7 @@ def sample(pixels: Tensor, grid: Tensor, padding: Padding) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def sample_axes(
-    pixels: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: tuple[int, int], padding: Padding
-) -> Tensor:
+def sample_axes(pixels: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: tuple[int, int], padding: Padding) -> Tensor:
     """What `sample` gives for the grid of an `AxisTransformation`: pixels (N, C, h, w) -> (N, C, H, W)."""
     number, channels, height, width = pixels.shape
     rows = _interpolation(scale, y, height, size[0], padding)
