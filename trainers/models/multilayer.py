@@ -60,7 +60,7 @@ class Scene(NamedTuple):
         own = [split(x) for x in (self.features, self.pixels, self.occlusion, self.background)]
         betas = zip(*map(split, self.betas), strict=True) if self.betas else [()] * number
         return [
-            self._replace(features=f, pixels=x, betas=list(b), occlusion=o, background=g)  # type: ignore[arg-type]
+            self._replace(features=f, pixels=x, betas=list(b), occlusion=o, background=g)
             for f, x, o, g, b in zip(*own, betas, strict=True)
         ]
 
