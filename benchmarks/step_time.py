@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from loop_reference import Loop
 
 from sprite_search.space import Space
 from trainers.datasets import Arrays, Dataset
+from trainers.memory import keep_freed_memory
 from trainers.models import ImageShape
 from trainers.settings import TrialConfig
 from trainers.training import Trainer
@@ -128,12 +129,11 @@ def images(shape: tuple[int, int], count: int) -> Dataset:
     return Dataset(Arrays(pixels.to(torch.uint8)), train=every, held_out=every[:1])
 
 
-def ours(shape: tuple[int, int], given: Mapping[str, Any], *, members: int = 1) -> Callable[[], None]:
-    """A step of `members` seeds trained together."""
+def stepper(shape: tuple[int, int], given: Mapping[str, Any], *, seeds: Sequence[int] = (0,)) -> Callable[[], None]:
+    """A step of ours: seeds trained together."""
     config = settings(given)
-    batch = int(config["training.batch_size"])
-    configs = [TrialConfig.from_flat({**config.flat(), "seed": seed}) for seed in range(members)]
-    trainer = Trainer(configs, images(shape, batch), device())
+    configs = [TrialConfig.from_flat({**config.flat(), "seed": seed}) for seed in seeds]
+    trainer = Trainer(configs, images(shape, int(config["training.batch_size"])), device())
     return lambda: void(trainer.one_epoch())
 
 
@@ -200,13 +200,13 @@ def table(name: str, rounds: int) -> None:
     shape, given, published = SHAPES[name]
     steps = {
         "encoder alone": encoder(shape, given),
-        "ours": ours(shape, given),
+        "ours": stepper(shape, given),
         "loop reference": loop(shape, given),
     }
     mixes = given["model.kind"] == "multilayer" and given["decision.kind"] != "min_loss"
     for about, change in SHORTCUTS.items():
         if mixes or "model.mix" not in change:
-            steps[f"ours, shortcut: {about}"] = ours(shape, {**given, **change})
+            steps[f"ours, shortcut: {about}"] = stepper(shape, {**given, **change})
     found = in_turns(steps, rounds)
     base = found["encoder alone"]
     print(f"\n{name}: {shape[0]} x {shape[1]} x {shape[1]}, B = {given['training.batch_size']}; {conditions()}")
@@ -225,6 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
     torch.set_default_device(given.device)
+    keep_freed_memory()  # as a worker of the search does
     torch.set_num_threads(given.threads)
     for name in given.shapes or SHAPES:
         table(name, given.rounds)
