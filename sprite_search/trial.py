@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 
+from . import artefacts
 from .checkpoints import CheckpointStore
 
 
@@ -108,6 +109,7 @@ class SpriteTrial(tune.Trainable):
             yield self._result(history[-1], epochs)
             if history[-1]["epoch"] >= epochs:
                 return
+        before = artefacts.assignments(latest, job["seeds"]) if latest is not None else {}
         for progress in train(members, data=Path(job["data"]), resume=latest):
             metrics = list(progress.metrics)
             entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
@@ -116,6 +118,9 @@ class SpriteTrial(tune.Trainable):
 
             def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
                 progress.save(folder)
+                found = dict(zip(job["seeds"], progress.artefacts(), strict=True))
+                artefacts.write(folder, found, images=progress.thumbnails(), before=before)
+                before.update({seed: arrays["A"] for seed, arrays in found.items()})
                 if last:
                     self._draw(folder)
 

@@ -9,6 +9,8 @@ without one it is black.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -94,6 +96,47 @@ def label_map(values: Tensor, masks: Tensor, occlusion: Tensor) -> Tensor:
     return values[..., None, None].expand_as(solid).gather(1, best[:, None])[:, 0] * solid.any(1)
 
 
+def candidate_errors(
+    image: Tensor,
+    colours: Tensor,
+    masks: Tensor,
+    occlusion: Tensor,
+    background: Tensor | None,
+    cover: Sequence[Tensor],
+    paint: Sequence[Tensor],
+    layer: int,
+) -> Tensor:
+    """Error of the composite with each candidate in one layer, the others held.
+
+    It is affine in the candidate of layer l: x̂_k = P_l + α_k (V_l c_k − Σ_{a≠l} δ_la T_a), where T_a is what
+    shows of layer a (and of the background) without l, P_l = Σ_{a≠l} T_a, and V_l what the others let through.
+    So all candidates of a layer are compared at once, from quantities that are computed once per layer.
+
+    Args:
+        image: x, (B, C, H, W).
+        colours: c, transformed sprites (B, L, K', C, H, W).
+        masks: α, (B, L, K', 1, H, W); the mask of an empty sprite is zero.
+        occlusion: δ, (B, L, L).
+        background: b, (B, C, H, W), or None for black.
+        cover, paint: A (B, 1, H, W) and Q (B, C, H, W) of every layer; what is there of `layer` is left out.
+        layer: l.
+    Returns:
+        (B, K'), squared intensity per pixel and channel.
+    """
+    others = torch.stack([torch.zeros_like(a) if i == layer else a for i, a in enumerate(cover)], 1)
+    through = visibility(others, occlusion)
+    shown = through * torch.stack(list(paint), 1)
+    shown = shown * (torch.arange(len(cover), device=image.device) != layer)[:, None, None, None]
+    held = shown.sum(1)
+    hides = (occlusion[:, layer][..., None, None, None] * shown).sum(1)
+    if background is not None:
+        behind = product(1 - others, dim=1) * background
+        held, hides = held + behind, hides + behind
+    change = through[:, layer, None] * colours[:, layer] - hides[:, None]
+    error = (image - held)[:, None] - masks[:, layer] * change
+    return error.square().flatten(2).mean(2)
+
+
 def greedy(
     image: Tensor,
     colours: Tensor,
@@ -106,17 +149,8 @@ def greedy(
 ) -> Tensor:
     """Sprites of least error, one layer at a time with the others held (DTI-Sprites, Monnier et al. 2021).
 
-    With the other layers held, the composite is affine in the candidate of layer l:
-    x̂_k = P_l + α_k (V_l c_k − Σ_{a≠l} δ_la T_a), where T_a is what shows of layer a (and of the background)
-    without l, P_l = Σ_{a≠l} T_a, and V_l what the others let through. So all candidates of a layer are
-    compared at once, from quantities that are computed once per layer.
-
     Args:
-        image: x, (B, C, H, W).
-        colours: c, transformed sprites (B, L, K', C, H, W).
-        masks: α, (B, L, K', 1, H, W); the mask of an empty sprite is zero.
-        occlusion: δ, (B, L, L) or (L, L).
-        background: b, (B, C, H, W), or None for black.
+        image, colours, masks, occlusion, background: as in `candidate_errors`.
         price: (K',), added to the error (mean square over C, H, W) of choosing each sprite.
         passes: sweeps over the layers; in the first all layers but those already chosen are empty.
     Returns:
@@ -129,19 +163,8 @@ def greedy(
     chosen: list[Tensor] = [zero.new_zeros(zero.shape[:1], dtype=torch.long)] * layers
     for _ in range(passes):
         for layer in range(layers):
-            cover[layer] = zero
-            others = torch.stack(cover, 1)
-            through = visibility(others, occlusion)
-            shown = through * torch.stack(paint, 1)
-            shown = shown * (torch.arange(layers, device=image.device) != layer)[:, None, None, None]
-            held = shown.sum(1)
-            hides = (occlusion[:, layer][..., None, None, None] * shown).sum(1)
-            if background is not None:
-                behind = product(1 - others, dim=1) * background
-                held, hides = held + behind, hides + behind
-            change = through[:, layer, None] * colours[:, layer] - hides[:, None]
-            error = (image - held)[:, None] - masks[:, layer] * change
-            best = (error.square().flatten(2).mean(2) + price).argmin(1)
+            errors = candidate_errors(image, colours, masks, occlusion, background, cover, paint, layer)
+            best = (errors + price).argmin(1)
             pick = torch.nn.functional.one_hot(best, candidates).to(image.dtype)
             cover[layer] = torch.einsum("bk,bkchw->bchw", pick, masks[:, layer])
             paint[layer] = cover[layer] * torch.einsum("bk,bkchw->bchw", pick, colours[:, layer])

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from . import checkpoint, datasets
+from .artefacts import Arrays, Subset, collect
 from .decisions import gumbel
 from .evaluation import evaluate
 from .members import build, check_members, common, seed_of
@@ -72,6 +74,14 @@ class Progress:
     fraction: float
     metrics: tuple[dict[str, float], ...]
     trainer: Trainer = field(repr=False, compare=False)
+
+    def artefacts(self) -> list[Arrays]:
+        """What criteria that need no labels read of each member, see `artefacts.collect`: one evaluation pass."""
+        return self.trainer.artefacts()
+
+    def thumbnails(self) -> Arrays:
+        """The images that artefacts are of, made small; the same for all trials on the same images."""
+        return self.trainer.subset.thumbnails()
 
     def save(self, folder: Path | str) -> None:
         """Writes checkpoint.pt and members.json, from which `train` resumes and `load` reads a model."""
@@ -160,6 +170,16 @@ class Trainer:
         return tuple(
             {**{name: values[m] for name, values in rows.items()}, **evaluated[m]} for m in range(len(self.members))
         )
+
+    @cached_property
+    def subset(self) -> Subset:
+        """The images that artefacts are of."""
+        return Subset.of(self.dataset, scenes=self.model.masked, device=self.device)
+
+    def artefacts(self) -> list[Arrays]:
+        """The artefacts of each member as it stands."""
+        phase = self.model.phase(self.epoch - 1, training=False)
+        return collect(self.stack, self.subset, self.weights, phase)
 
     def one_epoch(self) -> dict[str, Tensor]:
         """One pass over the training images; returns the sums (G,) of loss and error over them."""

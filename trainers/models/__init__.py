@@ -9,6 +9,6 @@ L layers.
 """
 
 from . import clustering, multilayer  # noqa: F401  (fills the family)
-from .base import MODELS, Explanation, ImageShape, Outcome, Phase, SpriteModel
+from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
 
-__all__ = ["MODELS", "Explanation", "ImageShape", "Outcome", "Phase", "SpriteModel"]
+__all__ = ["MODELS", "Explanation", "ImageShape", "Inspection", "Outcome", "Phase", "SpriteModel"]

@@ -65,6 +65,24 @@ class Explanation(NamedTuple):
     occlusion: Tensor
 
 
+class Inspection(NamedTuple):
+    """What an explanation does not say about a choice of sprites, for criteria that need no labels.
+
+    features (B, D); errors (B, L, K'), the mean squared error with each sprite in a layer, the other layers as
+    chosen; betas (B, L, P), transformation parameters of the chosen sprites, 0 for empty layers; still_error (B,),
+    the error with the chosen sprites' own transformations left out; lookup (B, L, 3, h, w), where the chosen
+    sprites' own warps look (see `transformations.lookup`); outside (B, L), the share of a sprite that is moved
+    out of the image.
+    """
+
+    features: Tensor
+    errors: Tensor
+    betas: Tensor
+    still_error: Tensor
+    lookup: Tensor
+    outside: Tensor
+
+
 @dataclass(frozen=True)
 class ImageShape:
     """Channels, height and width of the images of a data set."""
@@ -158,6 +176,12 @@ class SpriteModel(nn.Module):
         if phase.frozen_sprites and masks is not None:
             masks = masks.detach()
         return SpriteSet(colours, masks, sprites.codes)
+
+    def drawn(self) -> Tensor:
+        """The sprites as pictures, (K, C, h, w) uint8, with the mask as one channel more where they have one."""
+        sprites = self.sprites()
+        parts = [sprites.colours] if sprites.masks is None else [sprites.colours, sprites.masks]
+        return (255 * torch.cat(parts, 1).clamp(0, 1)).round().to(torch.uint8)
 
     def outcome(self, x: Tensor, mixed: Tensor, p: Tensor, penalty: Tensor | float = 0.0) -> Outcome:
         """Outcome of reconstructions `mixed`, trained by their (weighted) error plus `penalty`."""

@@ -13,7 +13,8 @@ from ..criteria import composition_error, error_of_each, weighted_sum_error
 from ..decisions import one_hot
 from ..settings import TrialConfig
 from ..transformations import Sequence
-from .base import MODELS, Explanation, ImageShape, Outcome, Phase, SpriteModel
+from ..transformations.lookup import coordinates, outside
+from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
 
 
 @MODELS.add("clustering")
@@ -76,6 +77,24 @@ class Clustering(SpriteModel):
         masks = torch.ones_like(colours[:, :, :1])
         error, hard_error = composition_error(x, mixed), composition_error(x, colours[:, 0])
         return Explanation(mixed, error, hard_error, p, choice, colours, masks, occlusion)
+
+    def inspect(self, x: Tensor, choice: Tensor, *, phase: Phase) -> Inspection:
+        """What else there is to say about images x (B, C, H, W) shown with the sprites `choice` (B, 1)."""
+        features, sprites = self.encoder(x), self.sprites()
+        betas = self.sequence.betas(features, phase.joined["sprite"])
+        own = [b.take_along_dim(choice[..., None], 1) for b in betas if b is not None]
+        chosen = [None if b is None else b.take_along_dim(choice[..., None], 1) for b in betas]
+        start = coordinates(self.shape.size, x)
+        found = self.sequence.warp(chosen, start.expand(len(x), 1, *start.shape))
+        still = error_of_each(x, sprites.colours[None])
+        return Inspection(
+            features=features,
+            errors=self.errors(x, betas, sprites.colours, None)[:, None],
+            betas=torch.cat(own, -1) if own else x.new_zeros(len(x), 1, 0),
+            still_error=still.take_along_dim(choice, 1)[:, 0],
+            lookup=found,
+            outside=outside(found, found[:, :, 2], x.new_ones(())),
+        )
 
     def transformed(self, betas: list[Tensor | None], colours: Tensor) -> Tensor:
         """Every sprite as each image shows it, (B, K, C, H, W); B is 1 while nothing depends on the image."""

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..compositing import compose, greedy, in_order
+from ..compositing import candidate_errors, compose, greedy, in_order
 from ..criteria import MOST_CHOICES, composition_error, weighted_sum_over_layers
 from ..decisions import one_hot
 from ..settings import SettingError, TrialConfig, setting
 from ..sprites import Background, SpriteSet
 from ..transformations import Heads, Sequence, soft_clamp
 from ..transformations.curriculum import is_spatial
-from .base import MODELS, Explanation, ImageShape, Outcome, Phase, SpriteModel
+from ..transformations.lookup import coordinates, outside
+from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
 
 #: Weight of a sprite's colour in a mix where its mask is zero; any value leaves the colour of a sprite alone
 #: exactly its own.
@@ -196,6 +197,52 @@ class MultiLayer(SpriteModel):
         error = composition_error(x, mixed)
         hard_error = composition_error(x, compose(colours, masks, scene.occlusion, scene.background))
         return Explanation(mixed, error, hard_error, p, p.argmax(-1), colours, masks, scene.occlusion)
+
+    def inspect(self, x: Tensor, choice: Tensor, *, phase: Phase) -> Inspection:
+        """What else there is to say about images x (B, C, H, W) shown with the sprites `choice` (B, L)."""
+        scene, shown = self.scene(x, None, phase), choice < self.count
+        p = F.one_hot(choice, self.count + self.empty).to(x.dtype)
+        colours, masks = self.with_empty(*self.placed_apart(scene))
+        pick = choice[..., None, None, None, None]
+        cover = masks.take_along_dim(pick, 2)[:, :, 0]
+        paint = cover * colours.take_along_dim(pick, 2)[:, :, 0]
+        held = (cover.unbind(1), paint.unbind(1))
+        place = (x, colours, masks, scene.occlusion, scene.background)
+        errors = [candidate_errors(*place, *held, layer) for layer in range(self.layers)]
+        own = self.own_betas(scene.features, choice, phase)
+        betas = [b * shown[..., None] for b in (*own, *scene.betas) if b is not None]
+        lookup, gone = self.lookups(own, scene, choice)
+        learned = scene.sprites
+        assert learned.masks is not None
+        stack = torch.cat([learned.colours, soft_clamp(learned.masks)], 1)
+        nothing = (False,) * len(phase.joined["sprite"])
+        still = scene._replace(pixels=self.transformed(scene.features, stack, nothing))
+        return Inspection(
+            features=scene.features,
+            errors=torch.stack(errors, 1),
+            betas=torch.cat(betas, -1) if betas else x.new_zeros(len(x), self.layers, 0),
+            still_error=composition_error(x, self.render(still, p)),
+            lookup=lookup,
+            outside=gone * shown,
+        )
+
+    def own_betas(self, features: Tensor, choice: Tensor, phase: Phase) -> list[Tensor | None]:
+        """Parameters (B, L, P) of the chosen sprites' own transformations; of any sprite where a layer is empty."""
+        every = self.sprite_sequence.betas(features, phase.joined["sprite"])
+        if not self.config.transformations.shared:
+            slot = torch.arange(self.layers, device=choice.device) * self.count + choice.clamp_max(self.count - 1)
+            every = [None if b is None else b.take_along_dim(slot[..., None], 1) for b in every]
+        return every
+
+    def lookups(self, own: list[Tensor | None], scene: Scene, choice: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the chosen sprites' own warps look (B, L, 3, h, w), and the share of their masks that lies outside."""
+        assert scene.sprites.masks is not None
+        masks = soft_clamp(scene.sprites.masks).clamp(0, 1)[choice.clamp_max(self.count - 1)]
+        start = coordinates(self.sprite_size(), masks)
+        pixels = torch.cat((start.expand(*masks.shape[:2], *start.shape), masks), 2)
+        moved = self.sprite_sequence.warp(own, pixels)
+        placed = self.layer_sequence.warp(scene.betas, moved)
+        return moved[:, :, :3], outside(placed[:, :, :3], placed[:, :, 3], masks.mean((-3, -2, -1)))
 
     def scene(self, x: Tensor, uniform: Tensor | None, phase: Phase) -> Scene:
         """Everything but the choice, from images and uniform noise (K, H, W) for the masks."""

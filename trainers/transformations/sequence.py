@@ -65,13 +65,14 @@ class Sequence(nn.Module):
             for name, on in zip(self.names, active, strict=True)
         ]
 
-    def apply_betas(self, betas: Betas, pixels: Tensor, *, batched: bool) -> Tensor:
+    def apply_betas(self, betas: Betas, pixels: Tensor, *, batched: bool, padding: Padding | None = None) -> Tensor:
         """Transforms pixels by parameters that `betas` gave.
 
         Args:
             betas: (B, S, P) each, or None to skip a transformation.
             pixels: (S, *extra, C', h, w), or (B, S, *extra, C', h, w) where `batched`; `extra` axes share
                 the parameters of their slot. The first C channels are colours.
+            padding: instead of the sequence's own.
         Returns:
             (B, S, *extra, C', H, W); without any active transformation still (S, …) where not `batched`.
         """
@@ -86,10 +87,15 @@ class Sequence(nn.Module):
                 pixels, batched = _filter(kind, beta, pixels, batched), True
             else:
                 size = self.out_size if i == spatial[-1] else self.in_size
-                pixels, batched = _warp(kind, beta, pixels, size, self.padding, batched), True
+                pixels, batched = _warp(kind, beta, pixels, size, padding or self.padding, batched), True
         if not spatial and self.in_size != self.out_size:
             pixels = _resize(pixels, self.out_size)
         return pixels
+
+    def warp(self, betas: Betas, pixels: Tensor) -> Tensor:
+        """What the spatial parts alone make of pixels (B, S, C', h, w), nothing being outside: (B, S, C', H, W)."""
+        spatial = [b if is_spatial(name) else None for name, b in zip(self.names, betas, strict=True)]
+        return self.apply_betas(spatial, pixels, batched=True, padding="zeros")
 
     def forward(self, features: Tensor, pixels: Tensor, active: Names[bool], *, batched: bool = False) -> Tensor:
         """Features (B, D) and pixels as in `apply_betas` -> transformed pixels."""

@@ -1,0 +1,156 @@
+"""What criteria look at: a trained model by its artefacts, and a pool of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Row, number
+from .partitions import FEWEST, Labels, ami, effective
+
+#: A sprite counts as used when its share is at least this part of an even share 1/K.
+USED = 0.2
+
+#: Points at which the class maps of a scene are compared, per side.
+POINTS = 4
+
+
+class Model:
+    """One trained model: its row of the table and its artefacts (see `trainers.artefacts.collect`).
+
+    Shapes: N images, L layers, K sprites, K' with the empty one. An item is a layer that shows something.
+    """
+
+    def __init__(self, row: Row, arrays: Mapping[str, Any]):
+        self.row, self.arrays = row, arrays
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """An array by name, in float32 where it was kept in float16."""
+        found = self.arrays[name]
+        return found.astype(np.float32) if found.dtype == np.float16 else found
+
+    def missing(self, needs: Iterable[str]) -> list[str]:
+        """Names of the needed artefacts that this model does not have."""
+        return sorted(n for n in needs if n not in self.arrays)
+
+    @property
+    def trial(self) -> int:
+        return int(self.row["trial"])
+
+    @property
+    def subset(self) -> str:
+        """Identity of the images the artefacts are of."""
+        return str(self.arrays["subset"])
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return len(self.arrays["sprites"])
+
+    @property
+    def scenes(self) -> bool:
+        """Whether layers with masks explain an image, rather than one sprite."""
+        return "M" in self.arrays
+
+    @cached_property
+    def shown(self) -> NDArray[np.bool_]:
+        """Layers that show something, (N, L)."""
+        return np.asarray(self.arrays["A"] >= 0)
+
+    @cached_property
+    def choice(self) -> Labels:
+        """The sprite of each item, (n,)."""
+        return np.asarray(self.arrays["A"])[self.shown].astype(np.int64)
+
+    @cached_property
+    def errors(self) -> NDArray[np.float32]:
+        """Error of each item with each sprite, (n, K)."""
+        return self["D"][self.shown][:, : self.count]
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        """p of every layer, (N·L, K')."""
+        p = self["P"]
+        return p.reshape(-1, p.shape[-1])
+
+    @cached_property
+    def usage(self) -> NDArray[np.float64]:
+        """Share of the items that show each sprite, (K,)."""
+        counts = np.bincount(self.choice, minlength=self.count)
+        return counts / max(1, counts.sum())
+
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """Indices of the sprites that are used at least 0.2/K of the time."""
+        return np.flatnonzero(self.usage >= USED / self.count)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether nearly everything shows the same sprite, or nothing is shown."""
+        return self.count > 1 and effective(self.choice) < FEWEST
+
+    @cached_property
+    def held_out(self) -> NDArray[np.bool_]:
+        return np.asarray(self.arrays["held_out"])
+
+    def fit(self, name: str) -> NDArray[np.float64]:
+        """A value per image, of the images that were kept from training."""
+        return self[name][self.held_out].astype(np.float64)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """Of scenes: the sprite + 1 that each pixel shows, 0 for the background, (N, h, w)."""
+        instances = self.arrays["instances"].astype(np.int64)
+        table = np.concatenate([np.zeros((len(instances), 1), np.int64), self.arrays["A"].astype(np.int64) + 1], 1)
+        return np.take_along_axis(table, instances.reshape(len(instances), -1), 1).reshape(instances.shape)
+
+    @cached_property
+    def partition(self) -> Labels:
+        """What two models agree on or not: the sprite of each image, or for scenes of points on a fixed grid."""
+        if not self.scenes:
+            return np.asarray(self.arrays["A"][:, 0]).astype(np.int64)
+        height, width = self.classes.shape[1:]
+        rows, columns = ((2 * np.arange(POINTS) + 1) * side // (2 * POINTS) for side in (height, width))
+        return self.classes[:, rows[:, None], columns].ravel()
+
+
+class Pool:
+    """All models of a study that were looked at through the same images.
+
+    `reference` are those of finished trials: the others are compared with them, never they with the others.
+    """
+
+    def __init__(self, models: Sequence[Model]):
+        self.models = list(models)
+        self.trials = np.array([m.trial for m in self.models])
+        self.reference = np.array([m.row.get("state") == "complete" for m in self.models], dtype=bool)
+
+    @cached_property
+    def others(self) -> NDArray[np.bool_]:
+        """[i, j]: whether j is a reference for i, that is finished and of another configuration."""
+        return self.reference[None] & (self.trials[:, None] != self.trials[None])
+
+    @cached_property
+    def agreement(self) -> NDArray[np.float64]:
+        """AMI of each pair of models; 1 on the diagonal."""
+        n = len(self.models)
+        table = np.eye(n)
+        for i in range(n):
+            for j in range(i):
+                table[i, j] = table[j, i] = ami(self.models[i].partition, self.models[j].partition)
+        return table
+
+    @cached_property
+    def good_fit(self) -> NDArray[np.bool_]:
+        """References in the better half by held-out error, among those of as many sprites."""
+        errors = np.array([m.fit("E_hard").mean() for m in self.models])
+        counts = np.array([number(m.row, "sprites.count") for m in self.models])
+        good = np.zeros(len(self.models), dtype=bool)
+        for count in np.unique(counts[self.reference]):
+            same = self.reference & (counts == count)
+            good |= same & (errors <= np.median(errors[same]))
+        return good
