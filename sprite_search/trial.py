@@ -43,6 +43,9 @@ class SpriteTrial(tune.Trainable):
         import torch
 
         check_packages()
+        from trainers.memory import keep_freed_memory
+
+        keep_freed_memory()
         job = config["job"]
         torch.set_num_threads(max(1, int(job["cpu"])))
         if 0 < job["gpu"] < 1 and torch.cuda.is_available():

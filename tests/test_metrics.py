@@ -11,9 +11,12 @@ PAIRS = [(RANDOM.integers(0, c, 200), RANDOM.integers(0, k, 200)) for c, k in [(
 
 
 @pytest.mark.parametrize(("true", "predicted"), PAIRS)
-def test_nmi_and_ari_agree_with_scikit_learn(true, predicted):
+def test_information_and_ari_agree_with_scikit_learn(true, predicted):
     assert metrics.nmi(true, predicted) == pytest.approx(
         reference.normalized_mutual_info_score(true, predicted), abs=1e-12
+    )
+    assert metrics.ami(true, predicted) == pytest.approx(
+        reference.adjusted_mutual_info_score(true, predicted), abs=1e-9
     )
     table = metrics.contingency(true, predicted)
     assert metrics.adjusted_rand(table) == pytest.approx(reference.adjusted_rand_score(true, predicted), abs=1e-12)
@@ -22,7 +25,7 @@ def test_nmi_and_ari_agree_with_scikit_learn(true, predicted):
 @pytest.mark.parametrize(("true", "predicted"), PAIRS)
 def test_renaming_clusters_changes_no_metric(true, predicted):
     renamed = RANDOM.permutation(predicted.max() + 1)[predicted]
-    for metric in (metrics.clustering_accuracy, metrics.many_to_one_accuracy, metrics.nmi):
+    for metric in (metrics.clustering_accuracy, metrics.many_to_one_accuracy, metrics.nmi, metrics.ami):
         assert metric(true, renamed) == pytest.approx(metric(true, predicted))
 
 

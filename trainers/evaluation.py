@@ -137,7 +137,9 @@ def _with_labels(found: Mapping[str, Any], dataset: Dataset) -> dict[str, float]
     if true.labels is not None:
         labels = true.labels[index].numpy()
         made["labels/accuracy"] = metrics.clustering_accuracy(labels, found["choice"])
+        made["labels/accuracy_many_to_one"] = metrics.many_to_one_accuracy(labels, found["choice"])
         made["labels/nmi"] = metrics.nmi(labels, found["choice"])
+        made["labels/ami"] = metrics.ami(labels, found["choice"])
     if true.classes is not None:
         table = metrics.contingency(np.asarray(true.classes[index]), found["classes"])
         made["labels/mean_accuracy"] = metrics.mean_class_accuracy(table)

@@ -52,12 +52,49 @@ def many_to_one_accuracy(true: ArrayLike, predicted: ArrayLike) -> float:
 
 def nmi(true: ArrayLike, predicted: ArrayLike) -> float:
     """Normalised mutual information, arithmetic mean; two constant labellings agree fully (1)."""
-    joint = contingency(true, predicted) / np.asarray(true).size
-    rows, columns = joint.sum(1), joint.sum(0)
-    nonzero = joint > 0
-    information = float((joint[nonzero] * np.log(joint[nonzero] / np.outer(rows, columns)[nonzero])).sum())
-    entropies = _entropy(rows) + _entropy(columns)
-    return 1.0 if entropies == 0 else max(0.0, 2 * information / entropies)
+    table = contingency(true, predicted)
+    most = _mean_entropy(table)
+    return 1.0 if most == 0 else max(0.0, mutual_information(table) / most)
+
+
+def ami(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Adjusted mutual information, arithmetic mean (Vinh et al. 2010): 0 by chance, whatever the number of clusters.
+
+    Two constant labellings agree fully (1).
+    """
+    table = contingency(true, predicted)
+    table = table[table.sum(1) > 0][:, table.sum(0) > 0]
+    chance, most = expected_mutual_information(table), _mean_entropy(table)
+    return 1.0 if table.size == 1 or most <= chance else (mutual_information(table) - chance) / (most - chance)
+
+
+def mutual_information(table: Table) -> float:
+    """Of a table of counts, in nats."""
+    rows, columns, total = table.sum(1, keepdims=True), table.sum(0, keepdims=True), table.sum()
+    at = table > 0
+    return float((table[at] * np.log(table[at] * float(total) / (rows * columns)[at])).sum() / total)
+
+
+def expected_mutual_information(table: Table) -> float:
+    """Mutual information expected of two labellings of these sizes at random (Vinh et al. 2010, eq. 24a)."""
+    rows, columns, total = table.sum(1), table.sum(0), int(table.sum())
+    rows, columns = rows[rows > 0], columns[columns > 0]
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
+    information = 0.0
+    for a in rows:
+        b = columns[:, None]
+        n = np.arange(1, min(int(a), int(columns.max())) + 1)[None]
+        possible = (n <= b) & (n >= a + b - total)
+        safe = np.where(possible, n, np.maximum(1, a + b - total))
+        f = log_factorial
+        log_p = f[a] + f[b] + f[total - a] + f[total - b] - f[total] - f[safe] - f[a - safe] - f[b - safe]
+        terms = safe / total * np.log(total * safe / (a * b)) * np.exp(log_p - f[total - a - b + safe])
+        information += float(terms[possible].sum())
+    return information
+
+
+def _mean_entropy(table: Table) -> float:
+    return (_entropy(table.sum(1) / table.sum()) + _entropy(table.sum(0) / table.sum())) / 2
 
 
 def _entropy(p: NDArray[np.float64]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -28,6 +29,11 @@ LEAST_SHARE = 1e-2
 FORBIDDEN = 1e6
 
 
+#: Bytes of placed sprites that are worked on at once on a CPU: larger tensors leave its cache, and cost more to get
+#: from the system than to fill.
+PART = 4 * 2**20
+
+
 class Scene(NamedTuple):
     """All that the layers of a batch are made of.
 
@@ -44,6 +50,20 @@ class Scene(NamedTuple):
     noise: Tensor | None
     occlusion: Tensor
     background: Tensor | None
+
+    def parts(self, images: int) -> list[Scene]:
+        """The same, at most so many images each."""
+        number = -(-len(self.features) // images)
+
+        def split(x: Tensor | None) -> list[Tensor | None]:
+            return [x] * number if x is None or len(x) == 1 else list(x.split(images))
+
+        own = [split(x) for x in (self.features, self.pixels, self.occlusion, self.background)]
+        betas = zip(*map(split, self.betas), strict=True) if self.betas else [()] * number
+        return [
+            self._replace(features=f, pixels=x, betas=list(b), occlusion=o, background=g)
+            for f, x, o, g, b in zip(*own, betas, strict=True)
+        ]
 
 
 @MODELS.add("multilayer")
@@ -273,10 +293,22 @@ class MultiLayer(SpriteModel):
 
     def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
         """x̂ with premultiplied mixing (model.md §1.3 B): A = Σₖ pₖ αₖ and Q = Σₖ pₖ αₖ cₖ of placed sprites."""
-        colours, masks = self.placed_apart(scene)
-        weighted = p[..., : self.count, None, None, None] * masks
-        cover, paint = weighted.sum(2), (weighted * colours).sum(2)
-        return compose(paint, cover, scene.occlusion, scene.background, premultiplied=True)
+        made = []
+        images = self.at_once(scene)
+        for part, q in zip(scene.parts(images), p.split(images), strict=True):
+            colours, masks = self.placed_apart(part)
+            weighted = q[..., : self.count, None, None, None] * masks
+            cover, paint = weighted.sum(2), (weighted * colours).sum(2)
+            made.append(compose(paint, cover, part.occlusion, part.background, premultiplied=True))
+        return torch.cat(made)
+
+    def at_once(self, scene: Scene) -> int:
+        """Images whose placed sprites fill `PART`; all of them on a GPU."""
+        batch, pixels = len(scene.features), scene.pixels
+        if pixels.device.type != "cpu":
+            return batch
+        each = self.layers * self.count * pixels.shape[-3] * math.prod(self.shape.size) * pixels.element_size()
+        return min(batch, max(1, PART // each))
 
     def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Every sprite placed in every layer: colours (B, L, K, C, H, W) and masks (B, L, K, 1, H, W)."""

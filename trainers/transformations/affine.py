@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .family import TRANSFORMATIONS, SpatialTransformation, Transformation, corner_points, linear_grid, pixel_centres
-
-
-def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> Tensor:
-    """θ = [[a, b, c], [d, e, f]] from six tensors (N,), (N, 2, 3)."""
-    return torch.stack([torch.stack([a, b, c], -1), torch.stack([d, e, f], -1)], 1)
+from .family import (
+    TRANSFORMATIONS,
+    AxisTransformation,
+    SpatialTransformation,
+    Transformation,
+    corner_points,
+    linear_grid,
+    matrix,
+    pixel_centres,
+)
 
 
 @TRANSFORMATIONS.add("identity")
@@ -38,7 +42,7 @@ class Affine(SpatialTransformation):
 
 
 @TRANSFORMATIONS.add("position")
-class Position(SpatialTransformation):
+class Position(AxisTransformation):
     """Scale and place, θ = [(1 + e^s) I, t]; "scale+affine" of the paper.
 
     As published, β = 0 shows the sprite at half the canvas's width and height, in its middle, and no
@@ -52,14 +56,13 @@ class Position(SpatialTransformation):
         return 3
 
     @staticmethod
-    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+    def axes(beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         s, x, y = beta.unbind(1)
-        scale, none = 1 + s.exp(), torch.zeros_like(s)
-        return linear_grid(_matrix(scale, none, x, none, scale, y), size)
+        return 1 + s.exp(), x, y
 
 
 @TRANSFORMATIONS.add("translation")
-class Translation(SpatialTransformation):
+class Translation(AxisTransformation):
     """Place at half size, θ = [2 I, t] (DTI-Sprites on Tetrominoes)."""
 
     starts_as_identity = False
@@ -69,10 +72,9 @@ class Translation(SpatialTransformation):
         return 2
 
     @staticmethod
-    def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
+    def axes(beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y = beta.unbind(1)
-        two, none = torch.full_like(x, 2.0), torch.zeros_like(x)
-        return linear_grid(_matrix(two, none, x, none, two, y), size)
+        return torch.full_like(x, 2.0), x, y
 
 
 @TRANSFORMATIONS.add("similarity")
@@ -86,7 +88,7 @@ class Similarity(SpatialTransformation):
     @staticmethod
     def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
         a, b, x, y = beta.unbind(1)
-        return linear_grid(_matrix(1 + a, -b, x, b, 1 + a, y), size)
+        return linear_grid(matrix(1 + a, -b, x, b, 1 + a, y), size)
 
 
 @TRANSFORMATIONS.add("rotation")
@@ -101,7 +103,7 @@ class Rotation(SpatialTransformation):
     def grid(beta: Tensor, size: tuple[int, int]) -> Tensor:
         b = beta[:, 0]
         one, none = torch.ones_like(b), torch.zeros_like(b)
-        return linear_grid(_matrix(one, -b, none, b, one, none), size)
+        return linear_grid(matrix(one, -b, none, b, one, none), size)
 
 
 @TRANSFORMATIONS.add("projective")

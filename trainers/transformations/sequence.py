@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from .curriculum import is_spatial
-from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, Padding, SpatialTransformation, sample
+from .family import (
+    TRANSFORMATIONS,
+    AxisTransformation,
+    ColourTransformation,
+    FilterTransformation,
+    Padding,
+    SpatialTransformation,
+    sample,
+    sample_axes,
+)
 from .heads import Heads
 
 Betas = list[Tensor | None]
@@ -126,6 +135,10 @@ def _warp(
     batched: bool,
 ) -> Tensor:
     images, slots = beta.shape[:2]
+    if issubclass(kind, AxisTransformation):
+        pixels = pixels if batched else pixels.expand(images, *pixels.shape)
+        flat = pixels.flatten(0, 1).flatten(1, -3)
+        return sample_axes(flat, *kind.axes(beta.flatten(0, 1)), size, padding).reshape(*pixels.shape[:-2], *size)
     if batched:
         grid = kind.grid(beta.flatten(0, 1), size)
         # extra axes look at the same places: to the sampler they are more channels

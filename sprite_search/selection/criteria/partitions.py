@@ -33,30 +33,6 @@ def contingency(a: Labels, b: Labels) -> NDArray[np.int64]:
     return table(a, b)
 
 
-def information(table: NDArray[np.int64]) -> float:
-    """Mutual information of a table of counts, in nats."""
-    rows, columns = table.sum(1, keepdims=True), table.sum(0, keepdims=True)
-    total, at = table.sum(), table > 0
-    return float((table[at] * np.log(table[at] * float(total) / (rows * columns)[at])).sum() / total)
-
-
-def expected_information(table: NDArray[np.int64]) -> float:
-    """Mutual information expected of two groupings of these sizes at random (Vinh et al. 2010, eq. 24a)."""
-    rows, columns, total = table.sum(1), table.sum(0), int(table.sum())
-    rows, columns = rows[rows > 0], columns[columns > 0]
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
-    a, b = np.meshgrid(rows, columns, indexing="ij")
-    a, b = a.ravel()[:, None], b.ravel()[:, None]
-    n = np.arange(1, int(min(rows.max(), columns.max())) + 1)[None]
-    possible = (n <= np.minimum(a, b)) & (n >= a + b - total)
-    f = log_factorial
-    safe = np.where(possible, n, np.maximum(1, a + b - total))
-    log_p = f[a] + f[b] + f[total - a] + f[total - b] - f[total] - f[safe] - f[a - safe] - f[b - safe]
-    log_p -= f[total - a - b + safe]
-    terms = safe / total * np.log(total * safe / (a * b)) * np.exp(log_p)
-    return float(terms[possible].sum())
-
-
 def ami(a: Labels, b: Labels) -> float:
     """Adjusted mutual information with the mean of the entropies (Vinh et al. 2010), at most 1 and 0 by chance.
 
@@ -65,10 +41,9 @@ def ami(a: Labels, b: Labels) -> float:
     """
     if effective(a) < FEWEST or effective(b) < FEWEST:
         return 0.0
-    table = contingency(a, b)
-    chance = expected_information(table)
-    most = (entropy(table.sum(1).astype(float)) + entropy(table.sum(0).astype(float))) / 2
-    return (information(table) - chance) / (most - chance) if most > chance else 0.0
+    from trainers.metrics import ami as adjusted
+
+    return adjusted(a, b)
 
 
 def rand(a: Labels, b: Labels) -> float:
