@@ -246,18 +246,19 @@ def code_identity() -> str:
     return digest.hexdigest()[:12]
 
 
-def run(driver: Driver, work: Path) -> None:
+def run(driver: Driver, work: Path, *, trainable: type[tune.Trainable] = SpriteTrial) -> None:
     """Runs the search until the driver has no more jobs; needs a connected Ray.
 
     Args:
         work: a folder of ours for what Tune writes.
+        trainable: what runs a trial; a benchmark of the search alone has one that does nothing.
     """
     space = driver.space
     at_once = capacity(space.resources)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
-            tune.with_resources(SpriteTrial, lambda config: request(space.resources, config["job"]["gpu"])),
+            tune.with_resources(trainable, lambda config: request(space.resources, config["job"]["gpu"])),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearcher(driver),
                 scheduler=LedgerScheduler(driver),
