@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoints import CheckpointStore
+from .checkpoints import ARTEFACTS, CheckpointStore
 
-FOLDER, IMAGES = "artefacts", "images.npz"
+IMAGES = "images.npz"
 
 #: Trials whose criteria are computed: those that will not change any more.
 ENDED = ("complete", "pruned")
@@ -37,16 +37,16 @@ def write(folder: Path, found: Mapping[int, Arrays], *, images: Arrays, before: 
         images: small versions of the images they are of.
         before: assignments of each seed at the checkpoint before this one, kept as ``A_prev``.
     """
-    (folder / FOLDER).mkdir(exist_ok=True)
-    np.savez_compressed(folder / FOLDER / IMAGES, **images)
+    (folder / ARTEFACTS).mkdir(exist_ok=True)
+    np.savez_compressed(folder / ARTEFACTS / IMAGES, **images)
     for seed, arrays in found.items():
         kept = {"A_prev": before[seed]} if seed in before else {}
-        np.savez_compressed(folder / FOLDER / f"seed{seed}.npz", **arrays, **kept)
+        np.savez_compressed(folder / ARTEFACTS / f"seed{seed}.npz", **arrays, **kept)
 
 
 def read(folder: Path, seed: int) -> dict[str, Any] | None:
     """The arrays of one seed in the folder of a checkpoint; None where there are none that can be read."""
-    return _load(folder / FOLDER / f"seed{seed}.npz")
+    return _load(folder / ARTEFACTS / f"seed{seed}.npz")
 
 
 def assignments(folder: Path, seeds: Iterable[int]) -> dict[int, Any]:
@@ -56,7 +56,7 @@ def assignments(folder: Path, seeds: Iterable[int]) -> dict[int, Any]:
 
 def images(folder: Path) -> dict[str, Any] | None:
     """``images`` (N, C, h, w) uint8 and the ``subset`` they are; None where there are none that can be read."""
-    return _load(folder / FOLDER / IMAGES)
+    return _load(folder / ARTEFACTS / IMAGES)
 
 
 def with_criteria(
@@ -91,7 +91,7 @@ def collected(
     found: dict[tuple[int, int], dict[str, Any]] = {}
     shared: dict[str, dict[str, Any]] = {}  # by subset: the same arrays for all trials
     for trial, own in seeds.items():
-        latest = store.latest(study, trial)
+        latest = store.artefacts(study, trial)
         if latest is None:
             continue
         for seed in own:

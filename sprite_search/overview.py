@@ -96,10 +96,10 @@ def table(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def judged(home: Home, study: str, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """One row per trial and seed with metrics, labels, settings and the criteria of ended trials."""
     from .artefacts import with_criteria
-    from .checkpoints import CheckpointStore
+    from .checkpoints import open_store
     from .study.table import rows
 
-    return with_criteria(rows(records, labels=True), CheckpointStore(home.checkpoints), study, home.study(study))
+    return with_criteria(rows(records, labels=True), open_store(home.checkpoints), study, home.study(study))
 
 
 def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]:

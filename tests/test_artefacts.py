@@ -9,7 +9,7 @@ from conftest import TINY_DIGITS, TINY_SCENES
 from torch.testing import assert_close
 
 from sprite_search import artefacts as kept
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import FolderStore
 from trainers import datasets, train
 from trainers.artefacts import Subset, augmented, moran, ssim
 from trainers.settings import TrialConfig
@@ -182,7 +182,7 @@ def trained():
 @pytest.fixture
 def study(trained, tmp_path):
     """A store with the artefacts of two trials and a table of three, of which the last still runs."""
-    store, rows = CheckpointStore(tmp_path / "checkpoints"), []
+    store, rows = FolderStore(tmp_path / "checkpoints"), []
     for trial, (found, images, metrics) in enumerate(trained):
         store.save(
             "toy", trial, 2, lambda f, a=found, i=images: kept.write(f, dict(enumerate(a)), images=i, before={}), []
@@ -212,7 +212,7 @@ def test_rows_of_ended_trials_get_their_criteria(study, tmp_path):
 def test_criteria_are_computed_once_until_another_trial_ends(study, tmp_path):
     store, rows = study
     first = kept.with_criteria(rows, store, "toy", tmp_path / "study")
-    nothing = CheckpointStore(tmp_path / "gone")
+    nothing = FolderStore(tmp_path / "gone")
     assert kept.with_criteria(rows, nothing, "toy", tmp_path / "study") == first
     without = [{n: v for n, v in r.items() if not n.startswith("labels/")} for r in rows]
     assert criteria_of(kept.with_criteria(without, nothing, "toy", tmp_path / "study")) == criteria_of(first)
