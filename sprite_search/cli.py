@@ -141,7 +141,8 @@ def trials(study: str, as_csv: bool, home: str | None, as_json: bool) -> None:
     """Show the trials of STUDY."""
     from . import overview
 
-    _show(overview.trials(Home.locate(home), study), as_json, "csv_rows" if as_csv else "trials")
+    found = overview.trials(Home.locate(home), study, criteria=as_csv or as_json)
+    _show(found, as_json, "csv_rows" if as_csv else "trials")
 
 
 @main.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainers.families import suggestion
@@ -74,23 +74,32 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
     }
 
 
-def trials(home: Home, study: str) -> dict[str, Any]:
-    """{study, direction, searched, trials}: one row per trial and seed, with metrics and settings."""
+def trials(home: Home, study: str, *, criteria: bool = True) -> dict[str, Any]:
+    """{study, direction, searched, trials}: one row per trial and seed, with metrics and settings.
+
+    With `criteria`, those that are computed from artefacts too: the first time that takes a while.
+    """
     from .study.ledger import Ledger
-
-    ledger = Ledger.open(home, study)
-    return {"study": study, **table(ledger.space(), ledger.records())}
-
-
-def table(space: Space, records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """What tables of trials are made of: the rows, the searched settings and what is better."""
     from .study.table import rows
 
-    return {
-        "direction": space.objective.direction,
-        "searched": list(space.search),
-        "trials": rows(records, labels=True),
-    }
+    ledger = Ledger.open(home, study)
+    records = ledger.records()
+    found = judged(home, study, records) if criteria else rows(records, labels=True)
+    return {"study": study, **table(ledger.space(), found)}
+
+
+def table(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What tables of trials are made of: the rows, the searched settings and what is better."""
+    return {"direction": space.objective.direction, "searched": list(space.search), "trials": rows}
+
+
+def judged(home: Home, study: str, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """One row per trial and seed with metrics, labels, settings and the criteria of ended trials."""
+    from .artefacts import with_criteria
+    from .checkpoints import CheckpointStore
+    from .study.table import rows
+
+    return with_criteria(rows(records, labels=True), CheckpointStore(home.checkpoints), study, home.study(study))
 
 
 def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]:
@@ -98,28 +107,28 @@ def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
-    return outcome(ledger.space(), ledger.records(), by)
+    return outcome(ledger.space(), judged(home, study, ledger.records()), by)
 
 
-def outcome(space: Space, records: Sequence[TrialRecord], by: str = "reconstruction") -> dict[str, Any]:
-    """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them."""
-    from .study.table import rows
+def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = "reconstruction") -> dict[str, Any]:
+    """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them.
 
-    found = _choose(space, records, by)
+    Args:
+        rows: from `judged`.
+    """
+    found = _choose(space, selection.without_labels(rows), by)
     return {
         "study": space.name,
         "oracle": space.objective.oracle,
         "choice": found.to_dict(),
-        "agreement": selection.agreement(rows(records, labels=True), found),
+        "agreement": selection.agreement(rows, found),
     }
 
 
-def _choose(space: Space, records: Sequence[TrialRecord], by: str) -> selection.Choice:
-    from .study.table import rows
-
+def _choose(space: Space, rows: Sequence[Mapping[str, Any]], by: str) -> selection.Choice:
     try:
         objective = space.objective
-        return selection.choose(rows(records), metric=objective.metric, direction=objective.direction, by=by)
+        return selection.choose(rows, metric=objective.metric, direction=objective.direction, by=by)
     except ValueError as error:
         raise InputError(f"--by: {error}") from None
 
@@ -127,11 +136,10 @@ def _choose(space: Space, records: Sequence[TrialRecord], by: str) -> selection.
 def criteria(home: Home, study: str) -> dict[str, Any]:
     """Every label-free criterion beside the labels of one study; InputError where it has no labels."""
     from .study.ledger import Ledger
-    from .study.table import rows
 
     ledger = Ledger.open(home, study)
     space = ledger.space()
-    found = selection.criteria_table(rows(ledger.records(), labels=True), searched=list(space.search))
+    found = selection.criteria_table(judged(home, study, ledger.records()), searched=list(space.search))
     if found is None:
         raise InputError(
             f"{study}: no finished trial has label metrics, so criteria cannot be compared with labels;"

@@ -43,7 +43,9 @@ def write(home: Home, study: str, output: Path) -> str:
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
-    html = page(ledger.space(), ledger.records(), CheckpointStore(home.checkpoints))
+    records = ledger.records()
+    rows = overview.judged(home, study, records)
+    html = page(ledger.space(), records, CheckpointStore(home.checkpoints), rows)
     if output.is_dir():
         raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / study}.html")
     if not output.absolute().parent.is_dir():
@@ -60,13 +62,12 @@ def write(home: Home, study: str, output: Path) -> str:
     return f"{output.absolute()}: the report of {study}, {len(html) / 2**20:.1f} MiB"
 
 
-def page(space: Space, records: Sequence[TrialRecord], store: CheckpointStore) -> str:
-    """The whole page as text."""
-    from .study.table import rows
-
-    found = overview.outcome(space, records)
+def page(
+    space: Space, records: Sequence[TrialRecord], store: CheckpointStore, table: Sequence[Mapping[str, Any]]
+) -> str:
+    """The whole page as text; `table` is from `overview.judged`."""
+    found = overview.outcome(space, table)
     picked = found["choice"]
-    table = rows(records, labels=True)
     body = [
         f"<h1>{escape(space.name)}</h1><p>{escape(space.about)}</p>",
         _summary(space, records),

@@ -27,9 +27,10 @@ def launch(
     if live is not None:
         live.say(opening(space, home))
     result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
+    rows = overview.judged(home, space.name, result.records)
     return {
-        **overview.outcome(space, result.records),
-        **overview.table(space, result.records),
+        **overview.outcome(space, rows),
+        **overview.table(space, rows),
         "home": str(home.root),
         "interrupted": result.interrupted,
         "seconds": result.seconds,

@@ -9,6 +9,7 @@ from conftest import TINY_DIGITS, TINY_SCENES
 from torch.testing import assert_close
 
 from sprite_search import artefacts as kept
+from sprite_search.checkpoints import CheckpointStore
 from trainers import datasets, train
 from trainers.artefacts import Subset, augmented, moran, ssim
 from trainers.settings import TrialConfig
@@ -166,3 +167,73 @@ def test_a_subset_of_scenes_is_smaller():
     data = datasets.load(config)
     assert len(Subset.of(data, scenes=True, device=torch.device("cpu")).images) == 128
     assert len(Subset.of(data, scenes=False, device=torch.device("cpu")).images) == 200
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Two configurations of two seeds each, as they report and as they are looked at."""
+    made = []
+    for rate in (0.001, 0.003):
+        progress = last({**TINY_DIGITS, "optimizer.learning_rate": rate}, (0, 1))
+        made.append((progress.artefacts(), progress.thumbnails(), progress.metrics))
+    return made
+
+
+@pytest.fixture
+def study(trained, tmp_path):
+    """A store with the artefacts of two trials and a table of three, of which the last still runs."""
+    store, rows = CheckpointStore(tmp_path / "checkpoints"), []
+    for trial, (found, images, metrics) in enumerate(trained):
+        store.save(
+            "toy", trial, 2, lambda f, a=found, i=images: kept.write(f, dict(enumerate(a)), images=i, before={}), []
+        )
+        rows += [
+            {"trial": trial, "seed": s, "state": "complete", "epoch": 2, "attempt": 1, "sprites.count": 4, **m}
+            for s, m in enumerate(metrics)
+        ]
+    return store, [*rows, {**rows[0], "trial": 2, "state": "running"}, {**rows[0], "trial": 3, "seed": None}]
+
+
+def criteria_of(rows):
+    return [{n: v for n, v in r.items() if n.startswith("criteria/")} for r in rows]
+
+
+def test_rows_of_ended_trials_get_their_criteria(study, tmp_path):
+    store, rows = study
+    made = kept.with_criteria(rows, store, "toy", tmp_path / "study")
+    found = criteria_of(made)
+    names = {"criteria/composition_gap", "criteria/seed_agreement", "criteria/centrality", "criteria/invariant_purity"}
+    assert all(names <= set(f) for f in found[:4]) and found[4:] == [{}, {}]
+    assert all(np.isfinite(v) for f in found for v in f.values())
+    assert "criteria/checkpoint_agreement" not in found[0]  # there was no checkpoint before
+    assert [{n: v for n, v in m.items() if n not in f} for m, f in zip(made, found, strict=True)] == rows
+
+
+def test_criteria_are_computed_once_until_another_trial_ends(study, tmp_path):
+    store, rows = study
+    first = kept.with_criteria(rows, store, "toy", tmp_path / "study")
+    nothing = CheckpointStore(tmp_path / "gone")
+    assert kept.with_criteria(rows, nothing, "toy", tmp_path / "study") == first
+    without = [{n: v for n, v in r.items() if not n.startswith("labels/")} for r in rows]
+    assert criteria_of(kept.with_criteria(without, nothing, "toy", tmp_path / "study")) == criteria_of(first)
+    ended = [*rows[:4], {**rows[4], "state": "pruned"}]
+    assert kept.with_criteria(ended, nothing, "toy", tmp_path / "study") == ended
+
+
+def test_a_home_that_cannot_be_written_and_a_damaged_file_cost_only_time(study, tmp_path):
+    store, rows = study
+    (tmp_path / "file").write_text("")
+    first = kept.with_criteria(rows, store, "toy", tmp_path / "file")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "criteria.json").write_text("{")
+    assert kept.with_criteria(rows, store, "toy", tmp_path / "study") == first
+    assert criteria_of(first)[0]
+
+
+def test_all_trials_share_the_distance_between_images(study, tmp_path):
+    store, rows = study
+    found = kept.collected(rows[:4], store, "toy", tmp_path / "study")
+    assert set(found) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert found[0, 0]["invariant"] is found[1, 1]["invariant"]
+    again = kept.collected(rows[:4], store, "toy", tmp_path / "study")
+    assert np.array_equal(again[0, 0]["invariant"], found[0, 0]["invariant"])

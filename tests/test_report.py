@@ -10,6 +10,7 @@ from sprite_search import report
 from sprite_search.checkpoints import CheckpointStore
 from sprite_search.space import Space
 from sprite_search.study.records import TrialRecord
+from sprite_search.study.table import rows
 
 
 def record(n, error, *, state="complete", labels=True, **more):
@@ -50,7 +51,7 @@ SPACE = Space(name="toy", about="<b>5 > 4 & 3</b>", fixed={"sprites.count": 10})
 
 
 def page(records, store):
-    return report.page(SPACE, records, store)
+    return report.page(SPACE, records, store, rows(records, labels=True))
 
 
 def test_it_needs_nothing_else_and_escapes_what_users_wrote(store):

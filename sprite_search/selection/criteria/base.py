@@ -34,8 +34,8 @@ class Criterion:
         smaller_is_better: direction.
         of: row -> value; NaN where the row does not have what it needs.
         not_across: settings across which values do not compare: a warning for those who search them.
-        degenerate: what a model that puts nearly everything into one sprite gets, the worst there is;
-            None where the formula itself says what such a model is worth.
+        degenerate: what a model that puts nearly everything into one sprite gets: the worst there is, or what chance
+            gives; None where the formula itself says what such a model is worth.
         key: in the catalogue of criteria (F1 … O7).
         source: where it is from.
         scope: what it is computed from: metrics of the row, artefacts of a checkpoint, of all seeds of a

@@ -76,7 +76,7 @@ def role_model(pool: Pool) -> NDArray[np.float64]:
     count = int(votes.max()) + 1
     tally = np.stack([(votes == k).sum(0) for k in range(count)])
     majority = tally.argmax(0).astype(np.int64)
-    return np.array([ami(m.partition, majority) for m in pool.models])
+    return np.array([0.0 if m.collapsed else ami(m.partition, majority) for m in pool.models])
 
 
 def aligned(labels: Labels, to: Labels) -> Labels:

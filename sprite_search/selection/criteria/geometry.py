@@ -66,7 +66,9 @@ def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
 def _distance(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Euclidean distances of rows (n, d)."""
     squares = (points * points).sum(1)
-    return np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0))
+    distance = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0))
+    np.fill_diagonal(distance, 0)
+    return distance
 
 
 def _pixels(model: Model) -> NDArray[np.float32]:

@@ -118,6 +118,11 @@ class Model:
         return self.classes[:, rows[:, None], columns].ravel()
 
 
+def agreement(a: Model, b: Model) -> float:
+    """AMI of what two models make of the same images; 0 where one of them collapsed."""
+    return 0.0 if a.collapsed or b.collapsed else ami(a.partition, b.partition)
+
+
 class Pool:
     """All models of a study that were looked at through the same images.
 
@@ -136,12 +141,12 @@ class Pool:
 
     @cached_property
     def agreement(self) -> NDArray[np.float64]:
-        """AMI of each pair of models; 1 on the diagonal."""
+        """`agreement` of each pair of models; 1 on the diagonal."""
         n = len(self.models)
         table = np.eye(n)
         for i in range(n):
             for j in range(i):
-                table[i, j] = table[j, i] = ami(self.models[i].partition, self.models[j].partition)
+                table[i, j] = table[j, i] = agreement(self.models[i], self.models[j])
         return table
 
     @cached_property

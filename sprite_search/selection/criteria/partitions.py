@@ -48,17 +48,13 @@ def ami(a: Labels, b: Labels) -> float:
 
 def rand(a: Labels, b: Labels) -> float:
     """Adjusted Rand index (Hubert and Arabie 1985); 0 where one of the groupings is constant."""
-    table = contingency(a, b).astype(float)
+    from trainers.metrics import adjusted_rand
+
+    table = contingency(a, b)
     if (table.sum(0) > 0).sum() < 2 or (table.sum(1) > 0).sum() < 2:
         return 0.0
 
-    def pairs(counts: NDArray[np.float64]) -> float:
-        return float((counts * (counts - 1) / 2).sum())
-
-    both, first, second = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    chance = first * second / pairs(table.sum().reshape(1))
-    most = (first + second) / 2
-    return (both - chance) / (most - chance) if most > chance else 0.0
+    return adjusted_rand(table)
 
 
 def silhouette(distance: NDArray[np.float32], labels: Labels) -> float:
@@ -84,7 +80,7 @@ def purity(distance: NDArray[np.float32], labels: Labels, neighbours: int) -> fl
     """Share of the nearest neighbours with the same label, chance left out: (share − Σf²) / (1 − Σf²)."""
     d = distance.copy()
     np.fill_diagonal(d, np.inf)
-    nearest = np.argsort(d, axis=1, kind="stable")[:, :neighbours]
+    nearest = np.argsort(d, axis=1, kind="stable")[:, : min(neighbours, len(d) - 1)]
     share = float((labels[nearest] == labels[:, None]).mean())
     f = np.bincount(labels) / len(labels)
     chance = float((f * f).sum())

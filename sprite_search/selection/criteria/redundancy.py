@@ -31,7 +31,7 @@ def sprite_rank(model: Model) -> float:
     return math.exp(entropy(values)) / (model.count - 1) if model.count > 1 and values.sum() > 1e-9 else 0.0
 
 
-@computed("R3", "more", "A D sprites", degenerate=0.0)
+@computed("R3", "more", "A D sprites", degenerate=-1.0)
 def necessity(model: Model) -> float:
     """how much worse, relatively, the next best sprite shows the images of one; median over used sprites (R3)."""
     if model.count < 2 or not len(model.used):
@@ -45,7 +45,7 @@ def necessity(model: Model) -> float:
     return float(np.median(losses))
 
 
-@computed("R4", "more", "A D pixels sprites", only="single", degenerate=0.0, source="Pelleg & Moore 2000 (X-means)")
+@computed("R4", "more", "A D pixels sprites", only="single", degenerate=-1.0, source="Pelleg & Moore 2000 (X-means)")
 def merge_gain(model: Model) -> float:
     """bits per pixel lost by the best merge of two used sprites into one of them (R4): above 0, all are needed.
 

@@ -83,7 +83,7 @@ def co_occurrence(model: Model) -> float:
         has[rows[seen[:, layer]], choice[seen[:, layer], layer]] = True
     for a, b in itertools.combinations(range(choice.shape[1]), 2):
         both = seen[:, a] & seen[:, b]
-        close = both & (np.linalg.norm(np.nan_to_num(centres[:, a] - centres[:, b]), axis=-1) < NEAR)
+        close = both & (np.linalg.norm(np.nan_to_num(centres[:, a] - centres[:, b]), axis=-1) <= NEAR)
         near[rows[close], choice[close, a], choice[close, b]] = True
     near |= near.transpose(0, 2, 1)
     share, counts = has.mean(0), near.sum(0)

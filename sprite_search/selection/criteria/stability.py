@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import computed
-from .models import Model
+from .models import Model, agreement
 from .partitions import FEWEST, ami, effective
 
 #: How far sprites of two seeds may be shifted against each other, as a share of the side.
 SHIFT = 0.25
 
 
-def over_pairs(seeds: Sequence[Model], agreement: Callable[[Model, Model], float]) -> float:
+def over_pairs(seeds: Sequence[Model], compare: Callable[[Model, Model], float]) -> float:
     """Median over pairs of seeds; NaN for fewer than two."""
-    values = [agreement(a, b) for a, b in itertools.combinations(seeds, 2)]
+    values = [compare(a, b) for a, b in itertools.combinations(seeds, 2)]
     return float(np.median(values)) if values else math.nan
 
 
 @computed("S1", "more", "A sprites", scope="config", source="Lange 2004; von Luxburg 2010")
 def seed_agreement(seeds: Sequence[Model]) -> float:
     """AMI of the choices of two seeds, median over pairs (S1): high for too few sprites as well."""
-    return over_pairs(seeds, lambda a, b: ami(a.partition, b.partition))
+    return over_pairs(seeds, agreement)
 
 
 @computed("S2", "more", "A sprites", scope="config", source="Duan 2020, 1905.12614")

@@ -1,0 +1,85 @@
+"""Criteria of scenes, by hand."""
+
+import numpy as np
+import pytest
+from explained import model, value
+
+from sprite_search.selection.criteria import CRITERIA
+from sprite_search.selection.criteria.scenes import mask_agreement
+
+
+def masks(*boxes, images=1, side=8):
+    """(N, L, 8, 8): each layer covers rows a to b and columns c to d."""
+    made = np.zeros((images, len(boxes), side, side), np.uint8)
+    for layer, (a, b, c, d) in enumerate(boxes):
+        made[:, layer, a:b, c:d] = 255
+    return made
+
+
+def scene(name, choice, m, count=2, **more):
+    return value(name, choice, count, M=m, **more)
+
+
+def test_emptiness_is_the_distance_from_the_band():
+    m = masks((0, 2, 0, 2), (4, 6, 4, 6))
+    assert scene("emptiness", [[0, 1]], m) == pytest.approx(0.05)
+    assert scene("emptiness", [[0, -1]], m) == 0
+    assert scene("emptiness", [[-1, -1]], m) == pytest.approx(0.1)
+
+
+def test_overlap_is_the_share_of_covered_pixels():
+    """4 x 4 and 4 x 4 pixels with 2 x 4 in common: 8 of 24."""
+    assert scene("overlap", [[0, 1]], masks((0, 4, 0, 4), (2, 6, 0, 4))) == pytest.approx(8 / 24)
+
+
+def test_softness_over_the_pixels_that_masks_touch():
+    m = masks((0, 2, 0, 2), (0, 0, 0, 0))
+    assert scene("mask_softness", [[0, -1]], m) == 0
+    m[0, 0, 0, 0], m[0, 0, 0, 1] = 51, 0  # 3 pixels touched: 4 · 0.2 · 0.8 = 0.64 and twice 0
+    assert scene("mask_softness", [[0, -1]], m) == pytest.approx(0.64 / 3)
+
+
+def test_structure_of_the_residual_is_the_mean_over_images():
+    assert value("residual_structure", [0, 1], 2, moran=[0.2, 0.4]) == pytest.approx(0.3)
+
+
+def test_fragments_are_counted_for_layers_that_cover_something():
+    m = masks((0, 2, 0, 2), (4, 6, 4, 6))
+    m[0, 0, 7, 7] = 255  # a second part of the first
+    assert scene("fragments", [[0, 1]], m) == pytest.approx(1.5)
+    assert scene("fragments", [[0, -1]], m * np.array([1, 0], np.uint8)[None, :, None, None]) == pytest.approx(2)
+
+
+def test_sprites_that_always_appear_together_co_occur():
+    """Sprites 0 and 1 side by side in 3 of 6 images, sprite 2 alone in the others: p_01 = p_0 = p_1 = 1/2, so 1."""
+    m = np.concatenate([masks((0, 2, 0, 2), (0, 2, 2, 4), images=3), masks((0, 2, 0, 2), (0, 0, 0, 0), images=3)])
+    choice = [[0, 1]] * 3 + [[2, -1]] * 3
+    assert scene("co_occurrence", choice, m, count=3) == pytest.approx(1.0)
+    far = masks((0, 2, 0, 2), (6, 8, 6, 8), images=6)
+    assert scene("co_occurrence", [[0, 1]] * 6, far) == 0
+    # near in all images is no more than by chance
+    assert scene("co_occurrence", [[0, 1]] * 6, masks((0, 2, 0, 2), (0, 2, 2, 4), images=6)) == 0
+
+
+def seen(instances):
+    return model([[0, 1]], 2, M=masks((0, 0, 0, 0), (0, 0, 0, 0)), instances=np.array(instances)[None])
+
+
+def test_masks_of_two_seeds_agree_on_the_pixels_that_either_takes_for_an_object():
+    both = [[1, 1, 0], [0, 2, 2]]
+    assert mask_agreement([seen(both), seen([[2, 2, 0], [0, 1, 1]])]) == pytest.approx(1.0)
+    # of 4 pixels, two pairs against all in one: no pair beyond chance
+    assert mask_agreement([seen(both), seen([[1, 1, 0], [0, 1, 1]])]) == 0
+    assert mask_agreement([seen(both), seen(np.zeros((2, 3), int))]) == 0
+    nothing = seen(np.zeros((2, 3), int))
+    assert mask_agreement([nothing, nothing]) == 0
+    one = seen([[1, 1, 0], [0, 0, 0]])
+    assert mask_agreement([one, one]) == 1
+
+
+def test_points_of_a_scene_carry_the_class_of_the_sprite_in_front():
+    instances = np.zeros((1, 8, 8), int)
+    instances[0, :4], instances[0, 4:, :4] = 1, 2
+    found = model([[1, 0]], 2, M=masks((0, 0, 0, 0), (0, 0, 0, 0)), instances=instances)
+    assert found.partition.reshape(4, 4).tolist() == [[2] * 4, [2] * 4, [1, 1, 0, 0], [1, 1, 0, 0]]
+    assert CRITERIA["seed_agreement"].compute([found, found]) == pytest.approx(1.0)
