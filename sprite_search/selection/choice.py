@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .criteria import Criterion, Row, criterion, metric
+from .combination import WAYS
+from .criteria import CRITERIA, Criterion, Row, criterion, metric, number
 from .pool import Candidate, candidates, without_labels
+from .preregistered import BORDA, BORDA_SCENES
 
 #: Below this reliability the leader is less likely to lead than the others together: no choice is made.
 ENOUGH = 0.5
@@ -19,7 +21,13 @@ ENOUGH = 0.5
 DRAWS = 2000
 
 #: How many trials besides the leader are worth showing.
-RUNNERS_UP = 3
+RUNNERS_UP = 4
+
+#: What is chosen by when nothing else is asked for: `COMBINED` where it can be, else `FALLBACK`.
+AUTO, COMBINED, FALLBACK = "auto", "borda", "reconstruction"
+
+#: Fewer configurations, or fewer criteria with values, are not worth combining.
+ENOUGH_TRIALS, ENOUGH_CRITERIA = 4, 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Choice:
     reliability: float | None
     abstained: bool
     runners_up: list[dict[str, Any]]
-    by: str = "reconstruction"
+    by: str = FALLBACK
     value: float | None = None
     candidates: int = 0
 
@@ -57,25 +65,27 @@ def choose(
     *,
     metric: str = "val/reconstruction",
     direction: str = "minimize",
-    by: str = "reconstruction",
+    by: str = AUTO,
 ) -> Choice:
-    """The configuration of best held-out reconstruction among those that are not degenerate.
+    """The configuration to trust among those that are not degenerate, and its best seed.
 
-    Labels are dropped first, so no permutation of them can change a byte of the answer.
+    Labels are dropped first, so no permutation of them can change a byte of the answer. Where some configurations
+    were trained again on fresh seeds (arm "confirm"), only these are compared: the others led partly by luck.
 
     Args:
         rows: of `study.table.rows`: one per trial and seed, with ``trial``, ``seed``, ``state``,
-            metrics and settings.
+            metrics, settings and, where there are artefacts, the columns of `compute`.
         metric, direction: the objective of the study; used when `by` is "objective".
-        by: a criterion of `CRITERIA`, or "objective".
+        by: a criterion of `CRITERIA`, a combination of `WAYS` (over the pre-registered criteria), "objective", or
+            "auto": `borda` where enough of its criteria have values, else held-out reconstruction.
     Returns:
         the choice; it abstains when fewer than two configurations can be compared, or when the
         seeds vary so much that the leader leads in fewer than half of the redraws.
     Raises:
         ValueError: `by` is not known, or the objective is a label metric.
     """
-    judge = _judge(by, metric, direction)
-    rows = without_labels(rows)
+    rows, notes = _fresh(without_labels(rows))
+    by, rows, judge, more = _judged(rows, by, metric, direction)
     kept, rejected = candidates(rows, judge)
     ranked = sorted(kept, key=lambda c: (c.cost, c.trial))
     if not ranked:
@@ -88,6 +98,9 @@ def choose(
         seed=leader.best.seed,
         reasons=[
             *_reasons(leader, others, rejected, judge),
+            *notes,
+            *more,
+            *_places(rows, leader, {c.trial for c in kept}, by),
             *_unlike(rows, {c.trial for c in kept}, judge),
             *_trust(ranked, trust),
             *unsure,
@@ -102,12 +115,55 @@ def choose(
     )
 
 
-def _judge(by: str, name: str, direction: str) -> Criterion:
-    if by != "objective":
-        return criterion(by)
-    if name.startswith("labels/"):
-        raise ValueError(f"the objective {name} needs labels, and a choice never reads them; select by reconstruction")
-    return metric(name, direction)
+def _fresh(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Only the trials on fresh seeds where there are any that finished."""
+    confirmed = [r for r in rows if r.get("arm") == "confirm" and r.get("state") == "complete"]
+    if not confirmed:
+        return rows, []
+    trials = len({r["trial"] for r in confirmed})
+    return confirmed, [f"only the {trials} configurations that were trained again, on fresh seeds, are compared"]
+
+
+def _judged(
+    rows: list[dict[str, Any]], by: str, name: str, direction: str
+) -> tuple[str, list[dict[str, Any]], Criterion, list[str]]:
+    """The way to choose, the rows with its column, its criterion, and what to say about it."""
+    if by == "objective":
+        if name.startswith("labels/"):
+            raise ValueError(
+                f"the objective {name} needs labels, and a choice never reads them; select by reconstruction"
+            )
+        return by, rows, metric(name, direction), []
+    if by != AUTO and by not in WAYS:
+        return by, rows, criterion(by), []
+    kept = {c.trial for c in candidates(rows, CRITERIA[FALLBACK])[0]}
+    names = combined_criteria([r for r in rows if r["trial"] in kept])
+    if by == AUTO and (len(kept) < ENOUGH_TRIALS or len(names) < ENOUGH_CRITERIA):
+        few = f"only {len(kept)} can be compared" if len(kept) < ENOUGH_TRIALS else "too few criteria have values"
+        return FALLBACK, rows, CRITERIA[FALLBACK], [f"chosen by one criterion, as {few} for a combination"]
+    way = COMBINED if by == AUTO else by
+    return way, combined(rows, kept, names, way), _combination(way, names), []
+
+
+def combined_criteria(rows: Sequence[Row]) -> list[str]:
+    """The pre-registered criteria that have a value for some of the rows."""
+    scenes = any(r.get("model.kind") == "multilayer" for r in rows)
+    wanted = BORDA_SCENES if scenes else BORDA
+    return [n for n in wanted if any(not math.isnan(CRITERIA[n].of(r)) for r in rows)]
+
+
+def combined(rows: Sequence[Row], kept: set[int], names: Sequence[str], way: str) -> list[dict[str, Any]]:
+    """The rows with the column `way`: the rank of each model of the trials `kept` among all of these, combined."""
+    at = [i for i, r in enumerate(rows) if r["trial"] in kept]
+    costs = np.array([[CRITERIA[n].cost(rows[i]) for n in names] for i in at]).reshape(len(at), len(names))
+    values = dict(zip(at, WAYS[way](costs).tolist(), strict=True)) if at else {}
+    return [{**row, way: values.get(i, math.nan)} for i, row in enumerate(rows)]
+
+
+def _combination(way: str, names: Sequence[str]) -> Criterion:
+    """The column of a combination as a criterion."""
+    about = f"mean over {len(names)} criteria of a model's rank, from 0 (first by all of them) to 1"
+    return Criterion(way, "combination", about, True, lambda row: number(row, way))
 
 
 def reliability(ranked: Sequence[Candidate], draws: int = DRAWS) -> float | None:
@@ -167,6 +223,27 @@ def _reasons(leader: Candidate, others: Sequence[Candidate], rejected: Sequence[
     return said
 
 
+def _places(rows: Sequence[Row], leader: Candidate, kept: set[int], by: str) -> list[str]:
+    """Where the leader of a combination stands by each of its criteria, in words."""
+    if by not in WAYS:
+        return []
+    pool = [r for r in rows if r["trial"] in kept]
+    places: list[tuple[int, str]] = []
+    for name in combined_criteria(pool):
+        costs: dict[int, list[float]] = {}
+        for row in pool:
+            costs.setdefault(row["trial"], []).append(CRITERIA[name].cost(row))
+        means = {trial: sum(own) / len(own) for trial, own in costs.items()}
+        places.append((1 + sum(mean < means[leader.trial] for mean in means.values()), name.replace("_", " ")))
+    said = ", ".join(f"{_ordinal(place)} by {name}" for place, name in sorted(places))
+    return [f"of {len(kept)} it is {said}"]
+
+
+def _ordinal(n: int) -> str:
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
 def _unlike(rows: Sequence[Row], kept: set[int], judge: Criterion) -> list[str]:
     """A warning about settings across which the criterion does not compare, where they differ."""
     own = [r for r in rows if r["trial"] in kept]
@@ -177,6 +254,8 @@ def _unlike(rows: Sequence[Row], kept: set[int], judge: Criterion) -> list[str]:
 
 
 def _of(judge: Criterion) -> str:
+    if judge.group == "combination":
+        return f"combined rank ({judge.name})"
     return "held-out reconstruction error" if judge.name == "reconstruction" else judge.name.replace("_", " ")
 
 

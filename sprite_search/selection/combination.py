@@ -1,0 +1,83 @@
+"""Ranks of several criteria combined into one: no criterion is safe alone, and they fail in different ways.
+
+Pure functions of arrays. Costs are (configurations or models, criteria), less is better, NaN where a criterion has
+no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Costs = NDArray[np.float64]
+
+#: Most times that all rows are tried elsewhere in Kemeny's ranking.
+SWEEPS = 50
+
+#: Robust scores beyond this count as this.
+FARTHEST = 3.0
+
+
+def shares(costs: Costs) -> Costs:
+    """Rank of each row by each criterion, from 0 (best) to 1 (worst); ties share the mean of their ranks.
+
+    A row without a value is ranked worst, with the others that have none, as nothing speaks for it; a criterion
+    without any value is NaN for all.
+    """
+    rows = len(costs)
+    if rows < 2:
+        return np.where(np.isnan(costs), np.nan, 0.0)
+    filled = np.where(np.isnan(costs), np.inf, costs)
+    ranks = (np.apply_along_axis(rankdata, 0, filled) - 1) / (rows - 1)
+    return np.where(np.isnan(costs).all(0), np.nan, ranks)
+
+
+def borda(costs: Costs) -> NDArray[np.float64]:
+    """Mean rank over criteria (A1), 0 for a row that is first by all; criteria without any value are left out."""
+    return _mean(shares(costs))
+
+
+def robust(costs: Costs) -> NDArray[np.float64]:
+    """Mean over criteria of (value − median) / (1.4826 · median absolute deviation), cut at ±3 (A2)."""
+    middle = np.nanmedian(costs, 0)
+    spread = 1.4826 * np.nanmedian(np.abs(costs - middle), 0)
+    z = np.divide(costs - middle, spread, out=np.sign(costs - middle) * FARTHEST, where=spread > 0)
+    z = np.where(np.isnan(costs) & ~np.isnan(costs).all(0), FARTHEST, z)
+    return _mean(z.clip(-FARTHEST, FARTHEST))
+
+
+def kemeny(costs: Costs) -> NDArray[np.float64]:
+    """Place (0, 1, …) in a ranking of least total Kendall distance to the criteria's rankings (A3).
+
+    From Borda's ranking rows are moved to wherever they disagree least, one at a time, until none moves: a local
+    optimum, exact where criteria agree enough.
+    """
+    ranks = shares(costs)
+    ranks = ranks[:, ~np.isnan(ranks).any(0)]
+    # wins[i, j]: criteria that put i before j, less those that put j before i
+    wins = np.sign(ranks[None] - ranks[:, None]).sum(-1)
+    order = list(np.argsort(borda(costs), kind="stable"))
+    for _ in range(SWEEPS):
+        before = list(order)
+        for row in before:
+            order.remove(row)
+            gains = np.concatenate([[0.0], np.cumsum([wins[other, row] for other in order])])
+            order.insert(int(gains.argmax()), row)
+        if order == before:
+            break
+    places = np.empty(len(order))
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _mean(x: Costs) -> NDArray[np.float64]:
+    """Mean over criteria that have values."""
+    there = ~np.isnan(x).all(0)
+    return x[:, there].mean(1) if there.any() else np.full(len(x), np.nan)
+
+
+#: Ways to combine, by name.
+WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {"borda": borda, "robust": robust, "kemeny": kemeny}

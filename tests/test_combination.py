@@ -1,0 +1,131 @@
+"""Combined ranks by hand, and the choice by them."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from sprite_search.selection import choose
+from sprite_search.selection.combination import WAYS, borda, kemeny, robust, shares
+from sprite_search.selection.criteria import COLUMN, CRITERIA
+from sprite_search.selection.preregistered import BORDA, BORDA_SCENES, PRIMARY
+
+NAN = float("nan")
+COSTS = np.array([[1.0, 10, 5], [2, 20, 5], [3, 5, 5]])
+
+
+def test_shares_of_ranks_by_hand():
+    np.testing.assert_allclose(shares(COSTS), [[0, 0.5, 0.5], [0.5, 1, 0.5], [1, 0, 0.5]])
+    np.testing.assert_allclose(borda(COSTS), [1 / 3, 2 / 3, 1 / 2])
+
+
+def test_a_missing_value_ranks_last_and_a_criterion_without_values_is_left_out():
+    costs = np.array([[1.0, NAN, 3], [2, NAN, NAN], [3, NAN, 1]])
+    np.testing.assert_allclose(borda(costs), [(0 + 0.5) / 2, (0.5 + 1) / 2, (1 + 0) / 2])
+    assert np.isnan(borda(np.full((3, 2), NAN))).all()
+
+
+def test_robust_scores_by_hand():
+    costs = np.array([[0.0, 0], [1, 0], [2, 0], [3, 0], [100, 1]])
+    spread = 1.4826 * 1
+    expected = [-2 / spread, -1 / spread, 0, 1 / spread, 3]
+    np.testing.assert_allclose(robust(costs), (np.array(expected) + np.array([0, 0, 0, 0, 3])) / 2)
+
+
+def test_kemeny_is_the_ranking_that_disagrees_least():
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        truth = generator.permutation(6)
+        costs = np.stack([truth + generator.normal(0, 1.0, 6) for _ in range(5)], 1)
+
+        def distance(places, costs=costs):
+            pairs = itertools.combinations(range(6), 2)
+            return sum((places[i] - places[j]) * (c[i] - c[j]) < 0 for i, j in pairs for c in costs.T)
+
+        least = min(distance(p) for p in itertools.permutations(range(6)))
+        assert distance(kemeny(costs)) == least
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_that_is_first_by_all_is_first(way):
+    costs = np.random.default_rng(0).random((7, 4))
+    costs[3] = -1
+    assert WAYS[way](costs).argmin() == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_monotone_changes_of_a_criterion_change_no_rank(way):
+    costs = np.random.default_rng(0).random((7, 4))
+    if way != "robust":  # which keeps magnitudes
+        np.testing.assert_array_equal(WAYS[way](costs), WAYS[way](np.exp(5 * costs)))
+
+
+def rows(count=6, seeds=3, noise=0.01, **settings):
+    """Trials that are better the smaller their number by all criteria but reconstruction."""
+    generator = np.random.default_rng(0)
+    made = []
+    for trial, seed in itertools.product(range(count), range(seeds)):
+        row = {"trial": trial, "seed": seed, "state": "complete", "sprites.count": 10, **settings}
+        row |= {"val/hard_reconstruction": 0.1 - 0.01 * trial, "val/effective_sprites": 9, "val/used_sprites": 1.0}
+        for name in {*BORDA, *BORDA_SCENES}:
+            if CRITERIA[name].compute is not None:
+                cost = trial + noise * generator.normal()
+                row[COLUMN + name] = cost if CRITERIA[name].smaller_is_better else -cost
+        made.append({**row, "labels/accuracy": generator.random()})
+    return made
+
+
+@pytest.mark.parametrize("kind", ["clustering", "multilayer"])
+def test_the_combination_is_the_default_and_outvotes_one_criterion(kind):
+    table = rows(**{"model.kind": kind})
+    choice = choose(table)
+    assert (choice.by, choice.trial, choice.abstained) == ("borda", 0, False)
+    assert any("1st by" in r and "6th by reconstruction" in r for r in choice.reasons)
+    assert choose(table, by="reconstruction").trial == 5
+
+
+def test_the_seed_is_the_best_by_the_combination():
+    table = rows(noise=0)
+    for row in table:
+        if row["trial"] == 0 and row["seed"] == 1:
+            row["val/hard_reconstruction"] = 0.01
+    assert choose(table).seed == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [(rows(count=3), "only 3"), ([{k: v for k, v in r.items() if COLUMN not in k} for r in rows()], "too few")],
+)
+def test_without_enough_to_combine_reconstruction_decides_and_says_so(table, word):
+    choice = choose(table)
+    assert choice.by == "reconstruction"
+    assert any(word in r for r in choice.reasons)
+
+
+def test_fresh_seeds_decide_among_those_that_have_them():
+    table = rows()
+    fresh = [
+        {**r, "trial": r["trial"] + 10, "seed": r["seed"] + 100, "arm": "confirm"}
+        for r in table
+        if r["trial"] in (2, 4)
+    ]
+    choice = choose(table + fresh)
+    assert choice.trial in (12, 14) and choice.candidates == 2
+    assert any("fresh seeds" in r for r in choice.reasons)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_and_the_order_of_rows_change_nothing(way):
+    table = rows(noise=2.0)
+    first = json.dumps(choose(table, by=way).to_dict())
+    generator = np.random.default_rng(5)
+    labels = [r["labels/accuracy"] for r in table]
+    generator.shuffle(labels)
+    other = [{**r, "labels/accuracy": label} for r, label in zip(table, labels, strict=True)]
+    generator.shuffle(other)
+    assert json.dumps(choose(other, by=way).to_dict()) == first
+
+
+def test_what_was_registered_exists():
+    assert {*BORDA, *BORDA_SCENES, *PRIMARY} <= {*CRITERIA, *WAYS} and len(PRIMARY) <= 6
