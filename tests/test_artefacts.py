@@ -188,7 +188,16 @@ def study(trained, tmp_path):
             "toy", trial, 2, lambda f, a=found, i=images: kept.write(f, dict(enumerate(a)), images=i, before={}), []
         )
         rows += [
-            {"trial": trial, "seed": s, "state": "complete", "epoch": 2, "attempt": 1, "sprites.count": 4, **m}
+            {
+                "trial": trial,
+                "seed": s,
+                "state": "complete",
+                "epoch": 2,
+                "attempt": 1,
+                "sprites.count": 4,
+                "optimizer.learning_rate": trial,
+                **m,
+            }
             for s, m in enumerate(metrics)
         ]
     return store, [*rows, {**rows[0], "trial": 2, "state": "running"}, {**rows[0], "trial": 3, "seed": None}]

@@ -23,7 +23,15 @@ MISLEADING = {"neighbourhood_density", "sprite_rank", "calibration", "imbalance"
 
 
 def row(trial, seed, **more):
-    return {"trial": trial, "seed": seed, "state": "complete", "sprites.count": K, "labels/accuracy": 0.5, **more}
+    return {
+        "trial": trial,
+        "seed": seed,
+        "state": "complete",
+        "sprites.count": K,
+        "optimizer.learning_rate": trial,
+        "labels/accuracy": 0.5,
+        **more,
+    }
 
 
 def noise(seed):

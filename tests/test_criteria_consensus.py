@@ -12,7 +12,7 @@ from sprite_search.selection.criteria.consensus import aligned
 X, RENAMED, OTHER = [0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1], [0, 0, 1, 1, 1, 2]
 
 
-def pool(*choices, states=(), errors=(), trials=None):
+def pool(*choices, states=(), errors=(), configs=(0, 1, 2)):
     states = states or ["complete"] * len(choices)
     errors = errors or [0.1] * len(choices)
     return Pool(
@@ -20,7 +20,7 @@ def pool(*choices, states=(), errors=(), trials=None):
             model(
                 c,
                 3,
-                row={"trial": i if trials is None else trials[i], "state": s, "sprites.count": 3},
+                row={"trial": i, "state": s, "sprites.count": 3, "optimizer.learning_rate": configs[i]},
                 E_hard=np.full(len(c), e),
             )
             for i, (c, s, e) in enumerate(zip(choices, states, errors, strict=True))
@@ -39,8 +39,8 @@ def test_centrality_is_the_mean_agreement_with_other_configurations():
     assert computed("centrality", made) == pytest.approx([(1 + c) / 2, (1 + c) / 2, c])
 
 
-def test_other_seeds_of_a_configuration_do_not_count():
-    made = pool(X, RENAMED, OTHER, trials=[0, 0, 1])
+def test_other_seeds_and_trials_of_a_configuration_do_not_count():
+    made = pool(X, RENAMED, OTHER, configs=(0, 0, 1))
     c = made.agreement[0, 2]
     assert computed("centrality", made) == pytest.approx([c, c, c])
 

@@ -87,7 +87,10 @@ def test_features_by_hand():
 def test_the_pooled_score_ranks_in_the_features_of_every_finished_trial():
     """In either space the pairs come first, the crossed ones last: ranks 1 and 0, and between them 1/2."""
     choices = [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]]
-    models = [model(c, 2, row={"trial": i}, Z=LINE[:, None] * (i + 1)) for i, c in enumerate(choices)]
+    models = [
+        model(c, 2, row={"trial": i, "optimizer.learning_rate": i}, Z=LINE[:, None] * (i + 1))
+        for i, c in enumerate(choices)
+    ]
     assert CRITERIA["pooled_silhouette"].compute(Pool(models)).tolist() == [1.0, 0.0, 0.5]
 
 

@@ -242,6 +242,41 @@ def test_a_reconciliation_leaves_alone_what_the_driver_has_taken_up(home):
     assert runs(home)["toy/0"][0].info.status == "RUNNING"
 
 
+def judged(trial, seed, value, **more):
+    return {"trial": trial, "seed": seed, "epoch": 4, "criteria/balance": value, "val/reconstruction": 9.0, **more}
+
+
+def test_criteria_go_to_the_runs_of_seeds_and_their_mean_to_that_of_the_trial(home):
+    kept = opened(home)
+    kept.begin(record(), [0, 1])
+    kept.end(record(state="complete", epoch=4), history())
+    more = {"criteria/seed": 1.0}  # that the other seed does not have
+    kept.judge([judged(0, 0, 0.2), judged(0, 1, 0.4, **more), {"trial": 1, "seed": 0, "epoch": 1}])
+    assert kept.close() == []
+    found = runs(home)
+    assert steps(home, found["toy/0/0"][0], "criteria/balance") == [(4, 0.2)]
+    assert steps(home, found["toy/0"][0], "criteria/balance") == [(4, pytest.approx(0.3))]
+    assert (
+        "criteria/seed" not in found["toy/0"][0].data.metrics and found["toy/0/1"][0].data.metrics["criteria/seed"] == 1
+    )
+    assert found["toy/0/0"][0].data.metrics["val/reconstruction"] == 0.25
+    assert found["toy/0"][0].info.status == "FINISHED"
+
+
+def test_criteria_are_written_again_only_where_they_changed(home):
+    kept = opened(home)
+    kept.begin(record(), [0, 1])
+    kept.end(record(state="complete", epoch=4), history())
+    kept.close()
+    for value in (0.4, 0.4, 0.6):
+        kept = opened(home)
+        kept.judge([judged(0, 0, 0.2), judged(0, 1, value)])
+        assert kept.close() == []
+    found = runs(home)
+    assert steps(home, found["toy/0/0"][0], "criteria/balance") == [(4, 0.2)]
+    assert [v for _, v in steps(home, found["toy/0/1"][0], "criteria/balance")] == [0.4, 0.6]
+
+
 def test_problems_names_what_differs(home):
     track = opened(home)
     track.end(record(0, "complete", 4), history())

@@ -168,14 +168,14 @@ def _arrays(
         "variance": x.flatten(1).var(1, correction=0).expand(found.error.shape),
         "ssim": ssim(x.expand(found.reconstruction.shape), found.reconstruction),
         "moran": moran(residual.mean(-3)),
-        "D": more.errors.half(),
-        "P": found.p.half(),
+        "D": _half(more.errors),
+        "P": _half(found.p),
         "A": _shown(found.choice, model.count),
-        "B": more.betas.half(),
-        "displacement": displacement(more.lookup).half(),
-        "torn": torn(more.lookup).half(),
-        "outside": more.outside.half(),
-        "Z": _projected(more.features).half(),
+        "B": _half(more.betas),
+        "displacement": _half(displacement(more.lookup)),
+        "torn": _half(torn(more.lookup)),
+        "outside": _half(more.outside),
+        "Z": _half(_projected(more.features)),
     }
     if model.masked:
         made["M"], made["instances"] = _masks(found, model.count)
@@ -184,6 +184,11 @@ def _arrays(
 
 def _shown(choice: Tensor, count: int) -> Tensor:
     return torch.where(choice < count, choice, -1).to(torch.int16)
+
+
+def _half(x: Tensor) -> Tensor:
+    """As float16, what is too large for it cut."""
+    return x.clamp(-6e4, 6e4).half()
 
 
 def _projected(features: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .criteria import COLUMN, CRITERIA, Criterion, Model, Pool, Row
 
 #: A trained model: trial and seed.
@@ -73,6 +75,8 @@ def _lacks(criterion: Criterion, model: Model) -> str:
         return "is for images of one sprite, and this model has layers with masks"
     if criterion.only == "scenes" and not model.scenes:
         return "is for scenes of several layers with masks"
+    if "E" in model.arrays and not np.isfinite(model.arrays["E"]).all():
+        return "its errors are not finite numbers"
     absent = model.missing(criterion.needs)
     return f"needs {', '.join(absent)}, which its artefacts do not have" if absent else ""
 
@@ -86,7 +90,7 @@ def _why(criterion: Criterion, model: Model | None, models: Mapping[Key, Model])
     alike = [m for m in models.values() if m.subset == model.subset and not _lacks(criterion, m)]
     if criterion.scope == "config" and sum(m.trial == model.trial for m in alike) < 2:
         return "needs two seeds of a configuration: set replicates to 3"
-    if criterion.scope == "pool" and not any(m.trial != model.trial and m.row["state"] == "complete" for m in alike):
+    if criterion.scope == "pool" and not Pool([model, *alike]).others[0].any():
         return "needs another finished trial on the same images"
     return ""
 

@@ -132,8 +132,17 @@ def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
     tracker = _tracker(space, home, store, {})
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
+        _judge(ledger, space, home, store, tracker)
     finally:
         tracker.close()
+
+
+def _judge(ledger: Ledger, space: Space, home: Home, store: CheckpointStore, tracker: Tracker) -> None:
+    """Computes the criteria of the study as it stands, so that whoever reads it need not wait, and records them."""
+    from ..artefacts import with_criteria
+    from .table import rows
+
+    tracker.judge(with_criteria(rows(ledger.records()), store, space.name, home.study(space.name)))
 
 
 def _tracker(space: Space, home: Home, store: CheckpointStore, tags: dict[str, str]) -> Tracker:
@@ -172,6 +181,8 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
         with _work_folder(home.study(space.name)) as work, tuning.connected(work, address):
             tuning.run(driver, work)
         driver.retain()
+        if not driver.stopping():
+            _judge(ledger, space, home, store, tracker)
         return driver
     finally:
         tracker.close()

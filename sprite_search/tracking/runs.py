@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import platform
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ _CHUNK = 900  #: metrics in one request; MLflow takes at most 1,000
 _PARAMS = 90  #: parameters in one request; at most 100
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 _EPOCH = "sprite.epoch"  #: tag of a run: its metrics up to this epoch are written
+_JUDGED = "sprite.criteria"  #: tag of a run: what its criteria were when they were written
 
 
 @dataclass
@@ -159,6 +162,18 @@ class Runs:
                     shown = True
             self.close(run.id, _STATUS[record.state], tags)
         self.close(runs[None].id, _STATUS[record.state], {"mlflow.note.content": text.note(record), **tags})
+
+    def judge(self, values: Mapping[str, tuple[int, Mapping[str, float]]]) -> None:
+        """Writes metrics of ended runs where they changed: key of the run -> the epoch they are of, value by name."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        for run in [*self.trials(), *self.search("tags.`sprite.role` = 'seed'")]:
+            epoch, own = values.get(run.data.tags["sprite.trial_key"], (0, {}))
+            mark = hashlib.sha256(repr(sorted(own.items())).encode()).hexdigest()[:16]
+            if own and run.data.tags.get(_JUDGED) != mark:
+                metrics = [Metric(name, value, now, epoch) for name, value in own.items()]
+                self.client.log_batch(run.info.run_id, metrics=metrics, tags=[RunTag(_JUDGED, mark)])
 
     def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report]) -> None:
         """The resolved configuration, as the `trial` of a search space, and the curves."""

@@ -19,7 +19,7 @@ from .runs import Report, Runs
 from .store import connect, shown
 
 _MOST_WAITING = 20_000  #: reports kept for a server that is away; beyond them a trial is written when it ends
-_RECONCILE = ""  #: what the outbox calls the task that is no trial
+_RECONCILE, _JUDGE = "", "criteria"  #: what the outbox calls the tasks that are no trials
 #: What MLflow answers to a request that it will never grant.
 _REFUSALS = (
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED", "BAD_REQUEST",
@@ -83,6 +83,7 @@ class Tracker:
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._waiting = 0  # reports in _wanted
+        self._judged: Sequence[Mapping[str, Any]] = ()
         self._books: tuple[Sequence[TrialRecord], Callable[[TrialRecord], Sequence[Report]]] | None = None
         self._outbox = Outbox(self._deliver, hopeless=_hopeless)
 
@@ -140,6 +141,14 @@ class Tracker:
         self._books = (list(records), history_of)
         self._outbox.post(_RECONCILE)
 
+    def judge(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the ``criteria/…`` of a table of trials: to the run of each seed, their mean to that of the trial.
+
+        They change while trials end, as some compare a trial with all others; only what changed is written again.
+        """
+        self._judged = rows
+        self._outbox.post(_JUDGE)
+
     def close(self, patience: float = 20.0) -> list[str]:
         """Writes what is waiting, while that goes on; returns keys of trials that MLflow lacks something of."""
         return self._outbox.close(patience)
@@ -170,6 +179,9 @@ class Tracker:
     def _deliver(self, key: str) -> None:
         if key == _RECONCILE:
             self._reconcile()
+            return
+        if key == _JUDGE:
+            self.runs.judge(_criteria(self.study, self._judged))
             return
         with self._lock:
             want = self._wanted.get(key)
@@ -258,6 +270,22 @@ class Tracker:
             elif record.done and metric and (steps := self.runs.steps(run.info.run_id, metric)) != epochs:
                 found.append(f"{name} was reported at epochs {epochs} but MLflow has {steps}")
         return found
+
+
+def _criteria(study: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, dict[str, float]]]:
+    """Epoch and criteria of each run by its key; a trial has the mean of those that all its seeds have."""
+    seeds: dict[str, list[tuple[int, dict[str, float]]]] = {}
+    found = {}
+    for row in rows:
+        own = {n: float(v) for n, v in row.items() if n.startswith("criteria/")}
+        if own:
+            key = f"{study}/{row['trial']}"
+            found[f"{key}/{row['seed']}"] = (int(row["epoch"]), own)
+            seeds.setdefault(key, []).append(found[f"{key}/{row['seed']}"])
+    for key, values in seeds.items():
+        names = [n for n in values[0][1] if all(n in own for _, own in values)]
+        found[key] = (values[0][0], {n: sum(own[n] for _, own in values) / len(values) for n in names})
+    return found
 
 
 def _missing(record: TrialRecord, children: Mapping[str, Any]) -> list[int]:

@@ -41,6 +41,11 @@ class Model:
     def trial(self) -> int:
         return int(self.row["trial"])
 
+    @cached_property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """The settings of the trial: two trials may have the same, when one was trained again on fresh seeds."""
+        return tuple(sorted((n, repr(v)) for n, v in self.row.items() if "." in n and "/" not in n and n != "seed"))
+
     @property
     def subset(self) -> str:
         """Identity of the images the artefacts are of."""
@@ -131,13 +136,14 @@ class Pool:
 
     def __init__(self, models: Sequence[Model]):
         self.models = list(models)
-        self.trials = np.array([m.trial for m in self.models])
         self.reference = np.array([m.row.get("state") == "complete" for m in self.models], dtype=bool)
 
     @cached_property
     def others(self) -> NDArray[np.bool_]:
         """[i, j]: whether j is a reference for i, that is finished and of another configuration."""
-        return self.reference[None] & (self.trials[:, None] != self.trials[None])
+        known = {settings: i for i, settings in enumerate(dict.fromkeys(m.settings for m in self.models))}
+        settings = np.array([known[m.settings] for m in self.models])
+        return self.reference[None] & (settings[:, None] != settings[None])
 
     @cached_property
     def agreement(self) -> NDArray[np.float64]:
