@@ -65,16 +65,20 @@ def seen(instances):
     return model([[0, 1]], 2, M=masks((0, 0, 0, 0), (0, 0, 0, 0)), instances=np.array(instances)[None])
 
 
-def test_masks_of_two_seeds_agree_on_the_pixels_that_either_takes_for_an_object():
+def test_two_seeds_agree_on_objects_that_are_in_the_same_place():
     both = [[1, 1, 0], [0, 2, 2]]
     assert mask_agreement([seen(both), seen([[2, 2, 0], [0, 1, 1]])]) == pytest.approx(1.0)
-    # of 4 pixels, two pairs against all in one: no pair beyond chance
+    # two pairs against all in one: no pair beyond chance
     assert mask_agreement([seen(both), seen([[1, 1, 0], [0, 1, 1]])]) == 0
-    assert mask_agreement([seen(both), seen(np.zeros((2, 3), int))]) == 0
-    nothing = seen(np.zeros((2, 3), int))
-    assert mask_agreement([nothing, nothing]) == 0
-    one = seen([[1, 1, 0], [0, 0, 0]])
-    assert mask_agreement([one, one]) == 1
+    # the same objects on 4 of 6 pixels
+    assert mask_agreement([seen(both), seen([[1, 1, 1], [2, 2, 2]])]) == pytest.approx(4 / 6)
+
+
+def test_objects_in_other_places_and_none_at_all_are_no_agreement():
+    nothing, left, right = (seen(x) for x in ([[0, 0]], [[1, 0]], [[0, 1]]))
+    assert mask_agreement([left, right]) == 0
+    assert mask_agreement([left, nothing]) == 0 and mask_agreement([nothing, nothing]) == 0
+    assert mask_agreement([left, left]) == 1
 
 
 def test_points_of_a_scene_carry_the_class_of_the_sprite_in_front():

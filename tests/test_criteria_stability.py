@@ -8,6 +8,7 @@ from explained import model, value
 from sklearn import metrics
 
 from sprite_search.selection.criteria import CRITERIA
+from sprite_search.selection.criteria.models import agreement
 from sprite_search.selection.criteria.partitions import ami, effective, rand
 from sprite_search.selection.criteria.stability import correlation, matched_sprites
 
@@ -24,8 +25,17 @@ def test_agreement_with_the_same_groups_is_1_and_with_crossed_ones_below_0():
 
 def test_two_collapsed_groupings_agree_on_nothing():
     assert ami(CONSTANT, CONSTANT) == 0 and rand(CONSTANT, CONSTANT) == 0
-    nearly = np.array([0] * 19 + [1])
-    assert ami(nearly, nearly) == 0 and effective(nearly) < 1.5
+    nearly = model([0] * 19 + [1], 2)
+    assert nearly.collapsed and effective(nearly.partition) < 1.5 and agreement(nearly, nearly) == 0
+
+
+def test_a_scene_that_is_mostly_background_is_no_collapsed_model():
+    """Two sprites in turn on one of the 16 points of each of 20 images."""
+    instances = np.zeros((20, 4, 4), int)
+    instances[:, 0, 0] = 1
+    found = model([[i % 2, -1] for i in range(20)], 2, M=np.zeros((20, 2, 4, 4)), instances=instances)
+    assert effective(found.partition) < 1.5 and not found.collapsed
+    assert agreement(found, found) == pytest.approx(1.0)
 
 
 def test_agreements_are_as_scikit_learn_has_them():

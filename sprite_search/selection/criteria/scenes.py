@@ -106,21 +106,23 @@ def _centres(covered: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 @computed("O7", "more", "A instances M", scope="config", only="scenes", source="S1 of decompositions")
 def mask_agreement(seeds: Sequence[Model]) -> float:
-    """adjusted Rand index of the objects of two seeds on the pixels that either takes for one, mean over images,
-    median over pairs (O7): 0 where both see only background."""
+    """whether two seeds find the same objects, mean over images, median over pairs (O7).
+
+    Intersection over union of the pixels they take for objects, times the adjusted Rand index of the objects where
+    both see some: over the union alone, objects in different places would agree fully. 0 where one sees none.
+    """
     return over_pairs(seeds, _same_objects)
 
 
 def _same_objects(a: Model, b: Model) -> float:
     pairs = zip(a.arrays["instances"], b.arrays["instances"], strict=True)
-    return float(np.mean([_rand(x.ravel().astype(int), y.ravel().astype(int)) for x, y in pairs]))
+    return float(np.mean([_overlap(x.ravel().astype(int), y.ravel().astype(int)) for x, y in pairs]))
 
 
-def _rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
-    seen = (a > 0) | (b > 0)
-    if not (a > 0).any() or not (b > 0).any():
+def _overlap(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    both, either = (a > 0) & (b > 0), (a > 0) | (b > 0)
+    if not both.any():
         return 0.0
-    a, b = a[seen], b[seen]
-    if len(np.unique(a)) == 1 and len(np.unique(b)) == 1:
-        return 1.0  # one object, and the same pixels
-    return rand(a, b)
+    x, y = a[both], b[both]
+    one = len(np.unique(x)) == 1 and len(np.unique(y)) == 1  # nothing to tell apart
+    return float(both.sum() / either.sum()) * (1.0 if one else rand(x, y))

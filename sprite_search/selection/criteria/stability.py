@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .base import computed
 from .models import Model, agreement
-from .partitions import FEWEST, ami, effective
+from .partitions import ami
 
 #: How far sprites of two seeds may be shifted against each other, as a share of the side.
 SHIFT = 0.25
@@ -91,6 +91,4 @@ def checkpoint_agreement(model: Model) -> float:
 def same_images(model: Model, name: str) -> float:
     """AMI of the choices of all layers, empty ones included, with other choices for the same images."""
     now, then = (np.asarray(model.arrays[n]).astype(np.int64).ravel() + 1 for n in ("A", name))
-    if effective(now) < FEWEST:
-        return 0.0
     return ami(now, then)
