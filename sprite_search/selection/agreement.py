@@ -98,34 +98,38 @@ def _judged(rows: Sequence[Row], by: Criterion, target: str, searched: set[str],
     made["warning"] = f"does not compare across {', '.join(across)}, which this study searches" if across else ""
     if len(pool) < 2:
         return made
-    made.update(_endpoints(pool))
-    generator = np.random.default_rng(0)
-    redrawn = [_endpoints(_redraw(pool, generator)) for _ in range(draws)]
-    for name in ("regret", "spearman"):
-        values = [r[name] for r in redrawn if r[name] is not None]
-        made[f"{name}_interval"] = [float(q) for q in np.quantile(values, (0.025, 0.975))] if values else None
+    costs = np.array([costs.mean() for _, costs, _ in pool])
+    labels = np.array([labels.mean() for _, _, labels in pool])
+    picked = float(labels[costs == costs.min()].mean())  # ties share the pick
+    made["regret"] = float(labels.max() - picked)
+    made["normalised_regret"] = normalised_regret(labels, picked)
+    made["spearman"] = spearman(-costs, labels)
+    costs, labels = _redrawn(pool, draws)
+    best = costs == costs.min(1, keepdims=True)
+    regrets = labels.max(1) - (labels * best).sum(1) / best.sum(1)
+    made["regret_interval"] = _interval(regrets)
+    made["spearman_interval"] = _interval(_correlations(-costs, labels)) if len(pool) >= 3 else None
     return made
 
 
-def _endpoints(pool: Sequence[tuple[int, Any, Any]]) -> dict[str, Any]:
-    costs = np.array([p[1].mean() for p in pool])
-    labels = np.array([p[2].mean() for p in pool])
-    picked = float(labels[costs == costs.min()].mean())  # ties share the pick
-    return {
-        "regret": float(labels.max() - picked),
-        "normalised_regret": normalised_regret(labels, picked),
-        "spearman": spearman(-costs, labels),
-    }
+def _interval(values: Any) -> list[float]:
+    """From the 2.5 to the 97.5 per cent quantile."""
+    return [float(q) for q in np.quantile(values, (0.025, 0.975))]
 
 
-def _redraw(pool: Sequence[tuple[int, Any, Any]], generator: np.random.Generator) -> list[tuple[int, Any, Any]]:
-    """A pool redrawn in two levels: configurations, then seeds within each."""
-    drawn = []
-    for i in generator.integers(len(pool), size=len(pool)):
-        trial, costs, labels = pool[i]
-        seeds = generator.integers(len(costs), size=len(costs))
-        drawn.append((trial, costs[seeds], labels[seeds]))
-    return drawn
+def _redrawn(pool: Sequence[tuple[int, Any, Any]], draws: int) -> tuple[Any, Any]:
+    """Mean costs and labels (draws, n) of pools redrawn in two levels: configurations, then seeds within each."""
+    generator = np.random.default_rng(0)
+    sizes = np.array([len(p[1]) for p in pool])
+    padded = np.zeros((2, len(pool), sizes.max()))
+    for row, (_, costs, labels) in enumerate(pool):
+        padded[:, row, : len(costs)] = costs, labels
+    at = generator.integers(len(pool), size=(draws, len(pool)))
+    size = sizes[at][..., None]
+    seeds = (generator.random((*at.shape, sizes.max())) * size).astype(int)
+    counted = np.arange(sizes.max()) < size  # as many draws as a configuration has seeds
+    costs, labels = (padded[:, at[..., None], seeds] * counted).sum(-1) / size[..., 0]
+    return costs, labels
 
 
 def _pool(rows: Iterable[Row], by: Criterion, target: str) -> list[tuple[int, Any, Any]]:
@@ -148,12 +152,13 @@ def spearman(a: Any, b: Any) -> float | None:
     """Rank correlation with average ranks for ties; None for fewer than 3 points, 0 for a constant."""
     if len(a) < 3:
         return None
-    first, second = _ranks(np.asarray(a)), _ranks(np.asarray(b))
-    first, second = first - first.mean(), second - second.mean()
-    scale = math.sqrt(float(first @ first) * float(second @ second))
-    return float(first @ second) / scale if scale else 0.0
+    return float(_correlations(np.asarray(a)[None], np.asarray(b)[None])[0])
 
 
-def _ranks(values: Any) -> Any:
-    """Ranks from 1, ties get their average."""
-    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+def _correlations(a: Any, b: Any) -> Any:
+    """Rank correlation of each row of a with that of b, (rows,); 0 for a constant."""
+    from scipy.stats import rankdata
+
+    first, second = (r - r.mean(1, keepdims=True) for r in (rankdata(a, axis=1), rankdata(b, axis=1)))
+    scale = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return np.divide((first * second).sum(1), scale, out=np.zeros(len(scale)), where=scale > 0)
