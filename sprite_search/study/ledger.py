@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..home import Home
 from ..space import Space
 from . import samplers
+from .bounded import Bounded
 from .budget import trials_left
 from .grid import Grid, digest
 from .past import Past
@@ -191,14 +192,14 @@ class Ledger:
         """Sampler and pruner for a trial; after two duplicates the sampler is stuck, and chance helps."""
         at_random = resampled or _arm(space, number) == "random"
         self.study.pruner = samplers.pruner(space)
-        self.study.sampler = (samplers.random_sampler if at_random else samplers.sampler)(space, number)
+        self.study.sampler = Bounded((samplers.random_sampler if at_random else samplers.sampler)(space, number))
 
     def _settle(self, space: Space, number: int, *, arm: str | None = None, resampled: bool = False) -> Job | None:
         """Asks for each parameter and enters the configuration; None where it is impossible or not new."""
         trial = self._trial(number, space)
         arm = trial.user_attrs.get("arm") or arm or _arm(space, number)
         if arm == "start":  # what a point leaves open is not left to chance
-            self.study.sampler = samplers.sampler(space, number)
+            self.study.sampler = Bounded(samplers.sampler(space, number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             config = space.suggest(trial)
