@@ -160,6 +160,16 @@ class ObjectStore(CheckpointStore):
         names = _patiently(lambda: self._list(f"{self.path}/{study}"))
         return sorted(int(n) for n in names if n.isdigit())
 
+    def retain(self, study: str, keep: set[int]) -> None:
+        from pyarrow.fs import FileSelector
+
+        everything = FileSelector(f"{self.path}/{study}", recursive=True, allow_not_found=True)
+        for info in _patiently(lambda: self.fs.get_file_info(everything)):  # one request for a thousand objects
+            number = info.path.removeprefix(f"{self.path}/{study}/").partition("/")[0]
+            if info.base_name == WEIGHTS and number.isdigit() and int(number) not in keep:
+                with contextlib.suppress(FileNotFoundError):
+                    self.fs.delete_file(info.path)
+
     def drop(self, study: str, number: int) -> None:
         if (newest := self._newest(study, number)) is not None:
             with contextlib.suppress(FileNotFoundError):

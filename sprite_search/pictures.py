@@ -290,7 +290,10 @@ def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
     labels = [n for n in ("labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground") if n in names]
     panels += [("with labels", dict(zip(labels, ("-", "--", ":"), strict=False)))]
     panels = [(title, lines) for title, lines in panels if set(lines) & set(names)]
-    figure = Figure(figsize=(4.6 * max(1, len(panels)), 3.4), dpi=100, layout="constrained")
+    width = 4.6 * max(1, len(panels))
+    figure = Figure(figsize=(width, 3.4), dpi=100)
+    # fixed margins: to measure every label would take as long as to draw them
+    figure.subplots_adjust(left=0.6 / width, right=1 - 0.15 / width, bottom=0.16, top=0.9, wspace=0.3)
     epochs = [int(h["epoch"]) for h in history]
     seeds = max((len(h["metrics"]) for h in history), default=0)
     for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(1, max(1, len(panels)))), panels, strict=False):

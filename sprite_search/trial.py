@@ -125,7 +125,7 @@ class SpriteTrial(tune.Trainable):
                 artefacts.write(folder, found, images=progress.thumbnails(), before=before)
                 before.update({seed: arrays["A"] for seed, arrays in found.items()})
                 if last:
-                    self._draw(folder)
+                    self._draw(folder, history)
 
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
@@ -153,15 +153,16 @@ class SpriteTrial(tune.Trainable):
             return None, []
         return latest, history
 
-    def _draw(self, folder: Path) -> None:
+    def _draw(self, folder: Path, history: list[dict[str, Any]]) -> None:
         from trainers import datasets, load
 
-        from .pictures import save_trial_pictures
+        from .pictures import curves, save_trial_pictures
 
         for member, seed in enumerate(self.job["seeds"]):
             model = load(folder, member=member)
             dataset = datasets.load(model.config, Path(self.job["data"]))
             save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
+        curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}

@@ -20,6 +20,9 @@ from .table import rows
 STOP_FILE = "stop"
 RETRIES = 2  #: how often a trial whose worker died is started again
 _KEPT = 5  #: how many of the best trials keep their weights
+#: and how many of those with the least held-out error: `select` combines criteria that are computed in the end only
+_LIKELY = 20
+_EVERY = 0.5  #: seconds between looks at all trials to show them
 
 
 class Record(Protocol):
@@ -48,7 +51,7 @@ class Driver:
     ):
         self.ledger, self.space, self.home, self.tracker = ledger, space, home, tracker
         self.store = open_store(home.checkpoints)
-        self.watch = watch or (lambda records, note: None)
+        self.watch = watch
         self.clock, self.began = clock, clock()
         self.spent = busy_hours(ledger.records())
         self.draining = False
@@ -60,6 +63,9 @@ class Driver:
         self.started = 0
         self.seeds = list(range(space.replicates))
         self.stop_file = home.study(space.name) / STOP_FILE
+        self._kept: set[int] = set()  # ended trials that have their weights
+        self.retain()
+        self._shown: tuple[float, Sequence[TrialRecord]] | None = None  # what the watcher has, and since when
         self._dry = False  # nothing to ask for until a trial ends
 
     # -- what runs asks ---------------------------------------------------------------------------
@@ -205,7 +211,7 @@ class Driver:
         number = self._release(trial_id)
         record = self.ledger.record(number)
         self.tracker.end(record, self.store.history(self.space.name, number))
-        self.retain()
+        self._keep_best(number)
         self._show(f"trial {number} {record.state}" + (f": {record.reason}" if record.reason else ""))
         return False
 
@@ -219,15 +225,25 @@ class Driver:
     # -- weights ----------------------------------------------------------------------------------
 
     def retain(self) -> None:
-        """Keeps the weights of running trials, of the best, of the one `select` takes and of promoted ones."""
+        """Drops weights that nobody needs, as a driver that was killed may have left them."""
         records = self.ledger.records()
-        keep = {r.number for r in records if not r.done} | self._promoted()
+        self._kept = self._worth_keeping(records)
+        self.store.retain(self.space.name, self._kept | {r.number for r in records if not r.done})
+
+    def _keep_best(self, number: int) -> None:
+        """The same when a trial has ended, which compares it only with those kept so far."""
+        before = self._kept | {number}
+        self._kept = self._worth_keeping([self.ledger.record(n) for n in sorted(before)])
+        for dropped in before - self._kept:
+            self.store.drop(self.space.name, dropped)
+
+    def _worth_keeping(self, records: Sequence[TrialRecord]) -> set[int]:
+        """Of ended trials the best, the one that `select` takes and promoted ones."""
         complete = [r for r in records if r.state == "complete" and r.value is not None]
         sign = 1 if self.space.objective.direction == "minimize" else -1
-        keep |= {r.number for r in sorted(complete, key=lambda r: sign * (r.value or 0.0))[:_KEPT]}
-        keep |= {r.number for r in sorted(complete, key=_error)[:_KEPT]}
-        keep |= self._trusted(records)
-        self.store.retain(self.space.name, keep)
+        best = sorted(complete, key=lambda r: sign * (r.value or 0.0))[:_KEPT]
+        best += sorted(complete, key=_error)[:_LIKELY]
+        return {r.number for r in best} | self._trusted(records) | self._promoted()
 
     def _trusted(self, records: Sequence[TrialRecord]) -> set[int]:
         """The trial that `select` would choose and its runners-up: not always the best, which may be degenerate."""
@@ -241,7 +257,13 @@ class Driver:
             return set()
 
     def _show(self, note: str | None) -> None:
-        self.watch(self.ledger.records(), note)
+        now = self.clock()
+        if self.watch is not None and (self._shown is None or now - self._shown[0] >= _EVERY):
+            self._shown = now, self.ledger.records()
+        elif note is None:
+            return
+        if self.watch is not None and self._shown is not None:
+            self.watch(self._shown[1], note)
 
 
 def _error(record: TrialRecord) -> float:

@@ -180,7 +180,8 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
         driver = Driver(ledger, space, home, tracker, watch=progress.update if progress is not None else None)
         with _work_folder(home.study(space.name)) as work, tuning.connected(work, address):
             tuning.run(driver, work)
-        driver.retain()
+        if progress is not None and not driver.fatal:
+            progress.update(ledger.records())
         if not driver.stopping():
             _judge(ledger, space, home, store, tracker)
         return driver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -20,8 +20,10 @@ from ..errors import InputError
 from ..home import Home
 from ..space import Space
 from . import samplers
+from .bounded import Bounded
 from .budget import trials_left
 from .grid import Grid, digest
+from .past import Past
 from .records import TrialRecord, counts, mean_over_seeds
 from .storage import storage
 
@@ -57,7 +59,7 @@ class Ledger:
         self.study = study
         self.name = study.study_name
         self._trials: dict[int, optuna.trial.Trial] = {}
-        self._ended: dict[int, TrialRecord] = {}
+        self._past = Past()
         self._grid: Grid | None = None
 
     @classmethod
@@ -190,14 +192,14 @@ class Ledger:
         """Sampler and pruner for a trial; after two duplicates the sampler is stuck, and chance helps."""
         at_random = resampled or _arm(space, number) == "random"
         self.study.pruner = samplers.pruner(space)
-        self.study.sampler = (samplers.random_sampler if at_random else samplers.sampler)(space, number)
+        self.study.sampler = Bounded((samplers.random_sampler if at_random else samplers.sampler)(space, number))
 
     def _settle(self, space: Space, number: int, *, arm: str | None = None, resampled: bool = False) -> Job | None:
         """Asks for each parameter and enters the configuration; None where it is impossible or not new."""
         trial = self._trial(number, space)
         arm = trial.user_attrs.get("arm") or arm or _arm(space, number)
         if arm == "start":  # what a point leaves open is not left to chance
-            self.study.sampler = samplers.sampler(space, number)
+            self.study.sampler = Bounded(samplers.sampler(space, number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             config = space.suggest(trial)
@@ -206,9 +208,8 @@ class Ledger:
         except SettingError as error:
             self._skip(number, f"not a possible configuration: {error}")
             return None
-        others = (t for t in self._counted() if t.number != number)
-        twin = next((t.number for t in others if t.user_attrs.get("digest") == identity), None)
-        if twin is not None:
+        twin = self._digests().get(identity, number)
+        if twin != number:
             self._skip(number, f"same configuration as trial {twin}")
             return None
         # the configuration last: a trial that has it has the rest
@@ -235,7 +236,7 @@ class Ledger:
 
     def _unseen(self, space: Space) -> dict[str, Any] | None:
         """Parameters of a configuration nobody asked for yet; None when there is none or they cannot be listed."""
-        return self._list(space).unseen({str(t.user_attrs.get("digest")) for t in self._counted()})
+        return self._list(space).unseen(self._digests())
 
     # -- telling ----------------------------------------------------------------------------------
 
@@ -298,33 +299,33 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """All trials, in the order they were asked; numbers that were skipped are left out."""
-        return [self._record(t) for t in self._all() if not _skipped(t)]
+        rest = self._rest()
+        return [*self._past.records, *(_record(self.name, t) for t in rest if not _skipped(t))]
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
-        return self._record(self._frozen(number))
+        return _record(self.name, self._frozen(number))
 
     def counts(self) -> dict[str, int]:
         """How many trials are in each state."""
         return counts(self.records())
 
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
-        if trial.number not in self._ended:
-            record = _record(self.name, trial)
-            if not record.done:
-                return record
-            self._ended[trial.number] = record
-        return self._ended[trial.number]
-
     def _all(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def _counted(self) -> Iterable[FrozenTrial]:
-        """Trials whose configuration is not to be asked again."""
-        return [t for t in self._all() if t.state is not TrialState.WAITING and not _skipped(t)]
+    def _rest(self) -> Sequence[FrozenTrial]:
+        """The trials behind `_past`, which is brought up to date."""
+        return self._past.follow(self._all(), lambda t: None if _skipped(t) else _record(self.name, t))
+
+    def _digests(self) -> dict[str, int]:
+        """Configurations that are not to be asked again, and the trial that has each."""
+        rest = [t for t in self._rest() if t.state is not TrialState.WAITING and not _skipped(t)]
+        # the first that has a configuration, as in the past
+        return {**{str(t.user_attrs.get("digest")): t.number for t in reversed(rest)}, **self._past.digests}
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._all()[number]
+        known = self._trials.get(number)
+        return self.study._storage.get_trial(known._trial_id) if known is not None else self._all()[number]
 
 
 def _load(name: str, store: optuna.storages.BaseStorage) -> optuna.Study:

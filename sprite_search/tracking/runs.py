@@ -151,7 +151,7 @@ class Runs:
             tags["sprite.pruned_at"] = str(record.epoch)
         if record.reason:
             tags["sprite.reason"] = record.reason[:4000]
-        self._attach(runs[None].id, record, history)
+        self._attach(runs[None].id, record, history, pictures)
         shown = False
         for seed, run in sorted((s, r) for s, r in runs.items() if s is not None):
             folder = pictures / f"seed{seed}" if pictures is not None else None
@@ -175,8 +175,8 @@ class Runs:
                 metrics = [Metric(name, value, now, epoch) for name, value in own.items()]
                 self.client.log_batch(run.info.run_id, metrics=metrics, tags=[RunTag(_JUDGED, mark)])
 
-    def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report]) -> None:
-        """The resolved configuration, as the `trial` of a search space, and the curves."""
+    def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
+        """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""
         import yaml
 
         from ..pictures import curves
@@ -185,8 +185,11 @@ class Runs:
             config = Path(folder) / "config.yaml"
             config.write_text(yaml.safe_dump({"trial": dict(record.config)}, sort_keys=False))
             self.client.log_artifact(run_id, str(config))
-            if len(history) > 1:
-                self.client.log_artifact(run_id, str(curves(history, Path(folder) / "curves.png")), "pictures")
+            drawn = pictures / "curves.png" if pictures is not None else None
+            if (drawn is None or not drawn.exists()) and len(history) > 1:
+                drawn = curves(history, Path(folder) / "curves.png")
+            if drawn is not None and drawn.exists():
+                self.client.log_artifact(run_id, str(drawn), "pictures")
 
     def close(self, run_id: str, status: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
