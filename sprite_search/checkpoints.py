@@ -9,38 +9,36 @@ import os
 import shutil
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, WorkError
 
 WEIGHTS = "checkpoint.pt"
+PICTURES = "pictures"
+
+History = list[dict[str, Any]]  #: reports: {"epoch", "time", "metrics": [per seed]}
 
 
-class CheckpointStore:
-    """`<root>/<study>/<trial>/<epoch>/` with what a training saves, `history.json` and `pictures/`.
+class CheckpointStore(ABC):
+    """What a training saves, with `history.json` and `pictures/`, by study and trial.
 
-    Only a trial's newest checkpoint is kept. `history.json` holds all its reports so far, so that a
-    curve can be completed after any crash.
+    Only a trial's newest checkpoint is kept. Its history holds all reports so far, so that a curve can be
+    completed after any crash.
     """
 
-    def __init__(self, root: str | Path):
-        if "://" in str(root):
-            raise InputError(
-                f"{root}: checkpoints are kept in a folder so far; set SPRITE_CHECKPOINTS to a shared path"
-            )
-        self.root = Path(root)
+    root: Any
 
-    def trial(self, study: str, number: int) -> Path:
-        """Folder of one trial's checkpoints."""
-        return self.root / study / f"{number:06d}"
+    @abstractmethod
+    def check(self) -> None:
+        """InputError where nothing can be kept."""
 
-    def save(
-        self, study: str, number: int, epoch: int, write: Callable[[Path], None], history: list[dict[str, Any]]
-    ) -> Path:
-        """Writes a checkpoint in full, then makes it the trial's only one.
+    @abstractmethod
+    def save(self, study: str, number: int, epoch: int, write: Callable[[Path], None], history: History) -> Path | None:
+        """Writes a checkpoint in full, then makes it the trial's only one; returns its folder, if it has one.
 
         Args:
             write: fills the folder it is given.
@@ -48,6 +46,66 @@ class CheckpointStore:
         Raises:
             OSError: as the system says (no space, no permission); the one before stays in place.
         """
+
+    @abstractmethod
+    def latest(self, study: str, number: int) -> Path | None:
+        """A folder with the newest checkpoint, None when there is none."""
+
+    @abstractmethod
+    def pictures(self, study: str, number: int) -> Path | None:
+        """A folder with the pictures of the newest checkpoint, by seed; None when it has none."""
+
+    @abstractmethod
+    def history(self, study: str, number: int) -> History:
+        """All reports the newest checkpoint knows of."""
+
+    @abstractmethod
+    def numbers(self, study: str) -> list[int]:
+        """The trials that have something here, in order."""
+
+    @abstractmethod
+    def drop(self, study: str, number: int) -> None:
+        """Drops the weights of a trial; history and pictures stay."""
+
+    @abstractmethod
+    def owned(self, study: str, number: int, attempt: int = 1) -> AbstractContextManager[None]:
+        """Holds a trial: a worker left over from a killed driver must not write beside a new one.
+
+        Args:
+            attempt: which start of the trial this is; a later one takes the trial from an earlier.
+        Raises:
+            WorkError: another worker still writes, or, from `save`, a later attempt has begun.
+        """
+
+    def retain(self, study: str, keep: set[int]) -> None:
+        """Drops the weights of all trials but those to keep."""
+        for number in self.numbers(study):
+            if number not in keep:
+                self.drop(study, number)
+
+
+class FolderStore(CheckpointStore):
+    """`<root>/<study>/<trial>/<epoch>/`, on this machine or on a file system that all machines share."""
+
+    def __init__(self, root: str | Path, *, wait: float = 120.0):
+        """`wait`: seconds that a worker waits for the one before it to be gone."""
+        self.root = Path(root)
+        self.wait = wait
+
+    def check(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.root}: cannot keep checkpoints ({error.strerror}); choose another folder with"
+                " SPRITE_CHECKPOINTS or --home"
+            ) from None
+
+    def trial(self, study: str, number: int) -> Path:
+        """Folder of one trial's checkpoints."""
+        return self.root / study / f"{number:06d}"
+
+    def save(self, study: str, number: int, epoch: int, write: Callable[[Path], None], history: History) -> Path:
         folder = self.trial(study, number)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
@@ -67,14 +125,16 @@ class CheckpointStore:
         return target
 
     def latest(self, study: str, number: int) -> Path | None:
-        """The newest checkpoint, None when there is none."""
         with contextlib.suppress(FileNotFoundError):
             whole = sorted(p for p in self.trial(study, number).iterdir() if p.is_dir() and p.name.isdigit())
             return whole[-1] if whole else None
         return None
 
-    def history(self, study: str, number: int) -> list[dict[str, Any]]:
-        """All reports the newest checkpoint knows of: ``{"epoch", "time", "metrics": [per seed]}``."""
+    def pictures(self, study: str, number: int) -> Path | None:
+        latest = self.latest(study, number)
+        return latest / PICTURES if latest is not None and (latest / PICTURES).is_dir() else None
+
+    def history(self, study: str, number: int) -> History:
         for _ in range(3):  # a worker may put a newer one in its place just now
             latest = self.latest(study, number)
             if latest is None:
@@ -83,23 +143,20 @@ class CheckpointStore:
                 return list(json.loads((latest / "history.json").read_text()))
         return []
 
-    def retain(self, study: str, keep: set[int]) -> None:
-        """Drops the weights (not the history or pictures) of all trials but those to keep."""
+    def numbers(self, study: str) -> list[int]:
         folder = self.root / study
-        if not folder.is_dir():
-            return
-        for trial in folder.iterdir():
-            if trial.name.isdigit() and int(trial.name) not in keep:
-                for weights in trial.glob(f"*/{WEIGHTS}"):
-                    weights.unlink(missing_ok=True)
+        return sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit()) if folder.is_dir() else []
+
+    def drop(self, study: str, number: int) -> None:
+        for weights in self.trial(study, number).glob(f"*/{WEIGHTS}"):
+            weights.unlink(missing_ok=True)
 
     @contextmanager
-    def owned(self, study: str, number: int, *, wait: float = 30.0) -> Iterator[None]:
-        """Holds a trial's folder: a worker left over from a killed driver must not write beside a new one."""
+    def owned(self, study: str, number: int, attempt: int = 1) -> Iterator[None]:
         folder = self.trial(study, number)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "lock", "w") as handle:
-            until = time.monotonic() + wait
+            until = time.monotonic() + self.wait
             while True:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,3 +166,12 @@ class CheckpointStore:
                         raise WorkError(f"{folder}: another worker still trains this trial") from None
                     time.sleep(0.2)
             yield
+
+
+def open_store(root: str | Path) -> CheckpointStore:
+    """The store at `root`: a folder, or an address such as ``s3://bucket/prefix``; InputError where that is none."""
+    if "://" not in str(root):
+        return FolderStore(root)
+    from .objects import ObjectStore
+
+    return ObjectStore(str(root))

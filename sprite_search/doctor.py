@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import CheckpointStore
+from .checkpoints import CheckpointStore, open_store
 from .home import Home
 from .machine import cpus
 
@@ -143,7 +143,7 @@ def _books(home: Home, study: str) -> tuple[dict[str, dict[str, int]], list[Chec
 
     ledger = Ledger.open(home, study)
     records = ledger.records()
-    store = CheckpointStore(home.checkpoints)
+    store = open_store(home.checkpoints)
     driver = holder(home.study(study))
     states, wrong = _tracked(home, study, ledger.space().hash, records, store)
     found = {"optuna": counts(records), "mlflow": states, "checkpoints": _kept(records, store, study)}
@@ -194,7 +194,8 @@ def _tracked(
 
 
 def _kept(records: Sequence[TrialRecord], store: CheckpointStore, study: str) -> dict[str, int]:
-    kept = (r.state for r in records if store.latest(study, r.number) is not None)
+    there = set(store.numbers(study))
+    kept = (r.state for r in records if r.number in there)
     return dict(sorted(Counter(kept).items()))
 
 
@@ -207,11 +208,9 @@ def _checkpoint_problems(records: Sequence[TrialRecord], store: CheckpointStore,
             last = int(reports[-1]["epoch"]) if reports else 0
             if last < record.epoch:
                 wrong.append(f"trial {record.number} has reports up to epoch {record.epoch}, its checkpoint to {last}")
-    folder = store.root / study
     known = {r.number for r in records}
-    if folder.is_dir():
-        numbers = sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit())
-        wrong += [
-            f"a checkpoint of trial {n} is there, but the ledger has no such trial" for n in numbers if n not in known
-        ]
-    return wrong
+    return wrong + [
+        f"a checkpoint of trial {n} is there, but the ledger has no such trial"
+        for n in store.numbers(study)
+        if n not in known
+    ]

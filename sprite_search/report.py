@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import overview, selection
-from .checkpoints import CheckpointStore
+from .checkpoints import CheckpointStore, open_store
 from .console import duration, number
 from .errors import InputError
 from .home import Home
@@ -43,7 +43,7 @@ def write(home: Home, study: str, output: Path) -> str:
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
-    html = page(ledger.space(), ledger.records(), CheckpointStore(home.checkpoints))
+    html = page(ledger.space(), ledger.records(), open_store(home.checkpoints))
     if output.is_dir():
         raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / study}.html")
     if not output.absolute().parent.is_dir():
@@ -138,8 +138,8 @@ def _pictures(store: CheckpointStore, study: str, trial: int | None, seed: int |
 
 
 def _files(store: CheckpointStore, study: str, trial: int, seed: int | None) -> list[Path]:
-    latest = store.latest(study, trial)
-    return sorted((latest / "pictures" / f"seed{seed}").glob("*.png")) if latest is not None else []
+    pictures = store.pictures(study, trial)
+    return sorted((pictures / f"seed{seed}").glob("*.png")) if pictures is not None else []
 
 
 def _figure(file: Path, caption: str) -> str:

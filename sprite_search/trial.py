@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import tune
 
-from .checkpoints import CheckpointStore
+from .checkpoints import open_store
 
 
 def check_packages() -> None:
@@ -47,9 +47,9 @@ class SpriteTrial(tune.Trainable):
         if 0 < job["gpu"] < 1 and torch.cuda.is_available():
             # Ray only counts fractions; this keeps one trial from taking its neighbours' memory
             torch.cuda.set_per_process_memory_fraction(float(job["gpu"]))
-        self.store = CheckpointStore(job["checkpoints"])
+        self.store = open_store(job["checkpoints"])
         self.stack = ExitStack()
-        self.stack.enter_context(self.store.owned(job["study"], job["number"]))
+        self.stack.enter_context(self.store.owned(job["study"], job["number"], job["attempt"]))
         self.job = job
         _fault("poison", job)
         self.reports = self._reports()

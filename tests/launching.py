@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
 from sprite_search.study.ledger import Ledger
 
@@ -80,7 +80,7 @@ def check_books(home: Home, trials: int = 12) -> None:
     assert set(states) <= {"complete", "pruned", "failed"}, states
     assert len({r.key for r in found}) == len(found)
     assert len({tuple(sorted(r.config.items())) for r in found}) == len(found), "a configuration was asked twice"
-    store = CheckpointStore(home.checkpoints)
+    store = open_store(home.checkpoints)
     for record in found:
         epochs = [entry["epoch"] for entry in store.history("tiny", record.number)]
         assert epochs == list(range(1, len(epochs) + 1)), f"trial {record.number}: {epochs}"
@@ -93,7 +93,7 @@ def tracking_problems(home: Home) -> list[str]:
     """Where MLflow differs from the ledger: runs, states, points."""
     from sprite_search.tracking import Tracker
 
-    store = CheckpointStore(home.checkpoints)
+    store = open_store(home.checkpoints)
     tracker = Tracker(home, "tiny", space_hash=Ledger.open(home, "tiny").space().hash)
     try:
         return tracker.problems(records(home), lambda r: store.history("tiny", r.number))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import open_store
 from sprite_search.cli import main
 from sprite_search.home import Home
 from sprite_search.space import load_space
@@ -68,7 +68,7 @@ def study(here, trained):
         ledger.complete(space, number)
     ledger.ask(space)
     ledger.fail(2, "diverged")
-    store = CheckpointStore(home.checkpoints)
+    store = open_store(home.checkpoints)
     store.save("toy", 0, 2, lambda folder: shutil.copytree(trained, folder, dirs_exist_ok=True) and None, [])
     return home
 
@@ -328,7 +328,7 @@ def test_a_full_disk_while_a_report_is_written(study, monkeypatch):
 
 
 def test_a_full_disk_while_a_checkpoint_is_written_keeps_the_one_before(here, trained):
-    store = CheckpointStore("checkpoints")
+    store = open_store("checkpoints")
     store.save("toy", 0, 1, lambda folder: (folder / "checkpoint.pt").write_bytes(b"one") and None, [])
     before = tree(here)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sprite_search import doctor
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
 from sprite_search.study.records import TrialRecord
 
@@ -14,7 +14,7 @@ def record(n, *, state="complete", epoch=4):
 
 @pytest.fixture
 def store(tmp_path):
-    made = CheckpointStore(tmp_path)
+    made = open_store(tmp_path)
     for n in (0, 1):
         made.save("toy", n, 4, lambda folder: None, [{"epoch": 4, "time": 0, "metrics": [{}]}])
     return made

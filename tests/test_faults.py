@@ -7,7 +7,7 @@ import time
 import pytest
 from launching import EPOCHS, check_books, finish, launch, records, space_file, start, wait_for
 
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
 
 BEFORE_ANYTHING_RUNS = 1 / 8  #: share of random kills that come this early
@@ -82,7 +82,7 @@ def test_what_goes_wrong_in_a_worker_concerns_its_trial_alone(tmp_path):
     assert all(r.attempt == 1 for n, r in found.items() if n not in (2, 5))
     assert "trial 5 failed" in said
 
-    store, best = CheckpointStore(home.checkpoints), min(found.values(), key=lambda r: r.value or 1e9)
+    store, best = open_store(home.checkpoints), min(found.values(), key=lambda r: r.value or 1e9)
     kept = {n for n in found if (latest := store.latest("tiny", n)) and (latest / "checkpoint.pt").exists()}
     assert best.number in kept and len(kept) < len(found), "weights are kept of the best, not of all"
     drawn = {p.name for p in (store.latest("tiny", 2) / "pictures" / "seed0").iterdir()}

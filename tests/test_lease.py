@@ -1,16 +1,15 @@
 """One driver per study, known by name, and no longer than it lives."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
+from servers import postgresql
 
 from sprite_search.errors import InputError
 from sprite_search.home import Home
@@ -148,38 +147,11 @@ def test_the_lock_of_a_journal_dies_with_its_holder(tmp_path):
 # -- PostgreSQL, where it is installed --------------------------------------------------------------
 
 
-def _postgresql():
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
-    return found[-1] if found else None
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     """Address of a PostgreSQL server of its own; skips where there is none or no driver for it."""
-    psycopg = pytest.importorskip("psycopg", reason="no driver for PostgreSQL is installed")
-    programs = _postgresql()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("pg")
-    other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if other:
-        for part in (folder, *list(folder.parents)[:2]):
-            part.chmod(0o755)
-        shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": "/"}
-    subprocess.run([*other, programs / "initdb", "-D", folder / "db", "-A", "trust", "-U", "me"], **quiet)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    subprocess.run(
-        [*other, programs / "pg_ctl", "-D", folder / "db", "-w", "-o", options, "-l", folder / "log", "start"], **quiet
-    )
-    try:
-        psycopg.connect(f"postgresql://me@127.0.0.1:{port}/postgres").close()
-        yield f"postgresql://me@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*other, programs / "pg_ctl", "-D", folder / "db", "-m", "immediate", "stop"], **quiet)
+    with postgresql(tmp_path_factory.mktemp("pg")) as server:
+        yield server.create("studies")
 
 
 def test_homes_that_share_a_postgresql_database_share_its_leases(database, held):

@@ -69,7 +69,7 @@ class Books:
 
     def log(self, record, history): ...
 
-    def end(self, record, history, artifacts):
+    def end(self, record, history):
         self.ends.append((record.number, record.state))
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sprite_search import report
-from sprite_search.checkpoints import CheckpointStore
+from sprite_search.checkpoints import open_store
 from sprite_search.space import Space
 from sprite_search.study.records import TrialRecord
 
@@ -35,7 +35,7 @@ def record(n, error, *, state="complete", labels=True, **more):
 @pytest.fixture
 def store(tmp_path):
     """Pictures of trial 1, as a worker leaves them."""
-    made = CheckpointStore(tmp_path / "checkpoints")
+    made = open_store(tmp_path / "checkpoints")
 
     def write(folder):
         pictures = folder / "pictures" / "seed0"

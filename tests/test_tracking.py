@@ -89,7 +89,7 @@ def test_a_finished_trial_is_one_run_with_a_child_per_seed(home):
     track.begin(record(), [0, 1])
     for entry in history()[:3]:
         track.log(record(epoch=entry["epoch"]), [entry])
-    track.end(record(state="complete", epoch=4), history(), None)
+    track.end(record(state="complete", epoch=4), history())
     assert track.close() == []
     found = runs(home)
     assert set(found) == {"toy/0", "toy/0/0", "toy/0/1"} and all(len(r) == 1 for r in found.values())
@@ -119,9 +119,9 @@ def test_pictures_configuration_and_curves_are_artifacts(home, tmp_path):
     for seed in (0, 1):
         (tmp_path / f"pictures/seed{seed}").mkdir(parents=True)
         (tmp_path / f"pictures/seed{seed}/sprites.png").write_bytes(b"png")
-    track = opened(home)
+    track = opened(home, pictures_of=lambda record: tmp_path / "pictures")
     track.begin(record(), [0, 1])
-    track.end(record(state="complete", epoch=4), history(), tmp_path / "pictures")
+    track.end(record(state="complete", epoch=4), history())
     track.close()
     client, found = tracking.connect(home), runs(home)
     parent, child = found["toy/0"][0].info.run_id, found["toy/0/1"][0].info.run_id
@@ -142,9 +142,7 @@ def test_pictures_configuration_and_curves_are_artifacts(home, tmp_path):
 def test_other_ends_say_why(home, state, status, tag):
     track = opened(home)
     track.begin(record(), [0, 1])
-    track.end(
-        record(state=state, epoch=2, reason="loss is not finite" if state == "failed" else None), history(2), None
-    )
+    track.end(record(state=state, epoch=2, reason="loss is not finite" if state == "failed" else None), history(2))
     track.close()
     for one in runs(home).values():
         assert one[0].info.status == status and one[0].data.tags["sprite.state"] == state
@@ -154,7 +152,7 @@ def test_other_ends_say_why(home, state, status, tag):
 def test_a_trial_that_fails_before_its_first_report_leaves_nothing_open(home):
     track = opened(home)
     track.begin(record(), [0, 1])
-    track.end(record(state="failed", reason="out of memory"), [], None)
+    track.end(record(state="failed", reason="out of memory"), [])
     track.close()
     assert [r[0].info.status for r in runs(home).values()] == ["FAILED"] * 3
 
@@ -162,7 +160,7 @@ def test_a_trial_that_fails_before_its_first_report_leaves_nothing_open(home):
 def test_a_value_that_is_not_a_number_is_shown_as_such(home):
     broken = [*history(1), {"epoch": 2, "time": 5, "metrics": [{"val/reconstruction": math.inf}] * 2}]
     track = opened(home)
-    track.end(record(state="failed", epoch=2), broken, None)
+    track.end(record(state="failed", epoch=2), broken)
     track.close()
     assert math.isnan(dict(steps(home, runs(home)["toy/0"][0]))[2])
 
@@ -178,7 +176,7 @@ def test_another_driver_goes_on_with_the_same_runs(home, cut):
     second.begin(record(epoch=cut, attempt=2), [0, 1])
     for upto in range(max(1, cut), 5):
         second.log(record(epoch=upto, attempt=2), history(upto))
-    second.end(record(state="complete", epoch=4, attempt=2), history(), None)
+    second.end(record(state="complete", epoch=4, attempt=2), history())
     second.close()
     found = runs(home)
     assert len(found) == 3 and all(len(r) == 1 for r in found.values())
@@ -246,8 +244,8 @@ def test_a_reconciliation_leaves_alone_what_the_driver_has_taken_up(home):
 
 def test_problems_names_what_differs(home):
     track = opened(home)
-    track.end(record(0, "complete", 4), history(), None)
-    track.end(record(1, "complete", 4), history(), None)
+    track.end(record(0, "complete", 4), history())
+    track.end(record(1, "complete", 4), history())
     track.close()
     client, found = tracking.connect(home), runs(home)
     client.log_metric(found["toy/0/1"][0].info.run_id, "val/reconstruction", 7.0, step=4)
@@ -270,7 +268,7 @@ track = opened(home)
 track.begin(record(), [0, 1])
 for entry in history():
     track.log(record(epoch=entry["epoch"]), [entry])
-track.end(record(state="complete", epoch=4), history(), None)
+track.end(record(state="complete", epoch=4), history())
 track.close()
 """
 
@@ -322,7 +320,7 @@ def test_a_server_that_is_away_holds_up_nothing_and_loses_nothing(home):
         pass
     assert "away" in track.trouble
     server.away = False
-    track.end(record(state="complete", epoch=4), history(), None)
+    track.end(record(state="complete", epoch=4), history())
     assert track.close() == [] and track.trouble is None
     assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == []
 
@@ -330,7 +328,7 @@ def test_a_server_that_is_away_holds_up_nothing_and_loses_nothing(home):
 def test_a_server_that_stays_away_is_named_at_the_end_and_the_next_start_repairs_it(home):
     track = opened(home)
     track.runs.client = Away(track.client)
-    track.end(record(state="complete", epoch=4), history(), None)
+    track.end(record(state="complete", epoch=4), history())
     assert track.close(patience=0.0) == ["toy/0"]
     assert opened(home).problems([record(state="complete", epoch=4)], lambda r: history()) == [
         "toy/0 has no run in MLflow"
@@ -349,7 +347,7 @@ def test_what_waits_for_a_server_is_bounded_and_completed_when_the_trial_ends(ho
         track.log(record(epoch=entry["epoch"]), [entry])
     assert sum(len(w.reports) for w in track._wanted.values()) <= 2
     server.away = False
-    track.end(record(state="complete", epoch=4), history(), None)
+    track.end(record(state="complete", epoch=4), history())
     assert track.close() == []
     assert [s for s, _ in steps(home, runs(home)["toy/0"][0])] == [1, 2, 3, 4]
 
@@ -361,7 +359,7 @@ def test_a_run_deleted_by_hand_is_made_again(home):
     while track._outbox.undelivered() or not track.runs._runs.get("toy/0"):
         pass
     tracking.connect(home).delete_run(runs(home)["toy/0"][0].info.run_id)
-    track.end(record(state="complete", epoch=4, seeds=1), history(seeds=1), None)
+    track.end(record(state="complete", epoch=4, seeds=1), history(seeds=1))
     assert track.close() == []
     assert [s for s, _ in steps(home, runs(home)["toy/0"][0])] == [1, 2, 3, 4]
 
@@ -369,8 +367,8 @@ def test_a_run_deleted_by_hand_is_made_again(home):
 def test_a_trial_that_mlflow_refuses_does_not_hold_up_the_others(home):
     track = opened(home)
     wrong = replace(record(0, "complete", 4), config={"not allowed!": 1})
-    track.end(wrong, history(), None)
-    track.end(record(1, "complete", 4), history(), None)
+    track.end(wrong, history())
+    track.end(record(1, "complete", 4), history())
     assert track.close() == ["toy/0"]
     assert runs(home)["toy/1"][0].info.status == "FINISHED"
 

@@ -6,10 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from ..checkpoints import CheckpointStore
+from ..checkpoints import open_store
 from ..home import Home
 from ..selection import choose
 from ..space import Space
@@ -28,7 +27,7 @@ class Record(Protocol):
 
     def begin(self, record: TrialRecord, seeds: Sequence[int]) -> None: ...
     def log(self, record: TrialRecord, history: Sequence[Mapping[str, Any]]) -> None: ...
-    def end(self, record: TrialRecord, history: Sequence[Mapping[str, Any]], artifacts: Path | None) -> None: ...
+    def end(self, record: TrialRecord, history: Sequence[Mapping[str, Any]]) -> None: ...
 
 
 class Driver:
@@ -48,7 +47,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.ledger, self.space, self.home, self.tracker = ledger, space, home, tracker
-        self.store = CheckpointStore(home.checkpoints)
+        self.store = open_store(home.checkpoints)
         self.watch = watch or (lambda records, note: None)
         self.clock, self.began = clock, clock()
         self.spent = busy_hours(ledger.records())
@@ -173,9 +172,7 @@ class Driver:
     def _end(self, trial_id: str) -> bool:
         number = self._release(trial_id)
         record = self.ledger.record(number)
-        latest = self.store.latest(self.space.name, number)
-        pictures = latest / "pictures" if latest is not None else None
-        self.tracker.end(record, self.store.history(self.space.name, number), pictures)
+        self.tracker.end(record, self.store.history(self.space.name, number))
         self.retain()
         self._show(f"trial {number} {record.state}" + (f": {record.reason}" if record.reason else ""))
         return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trainers.settings import TrialConfig
 
-from ..checkpoints import CheckpointStore
+from ..checkpoints import CheckpointStore, open_store
 from ..errors import InputError, WorkError
 from ..home import Home
 from ..machine import cpus
@@ -128,19 +128,28 @@ def _left_undone(ledger: Ledger, space: Space) -> str | None:
 
 def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
     """Mends what a crash left undone in the record of a finished study."""
-    tracker, store = _tracker(space, home, {}), CheckpointStore(home.checkpoints)
+    store = open_store(home.checkpoints)
+    tracker = _tracker(space, home, store, {})
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
     finally:
         tracker.close()
 
 
-def _tracker(space: Space, home: Home, tags: dict[str, str]) -> Tracker:
+def _tracker(space: Space, home: Home, store: CheckpointStore, tags: dict[str, str]) -> Tracker:
     from ..tracking import Tracker
 
     tags = {"sprite.profile": space.profile or "none", **tags}
     objective = (space.objective.metric, space.objective.direction == "minimize")
-    return Tracker(home, space.name, space_hash=space.hash, tags=tags, objective=objective, searched=list(space.search))
+    return Tracker(
+        home,
+        space.name,
+        space_hash=space.hash,
+        tags=tags,
+        objective=objective,
+        searched=list(space.search),
+        pictures_of=lambda record: store.pictures(space.name, record.number),
+    )
 
 
 def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress: Progress | None) -> Driver:
@@ -149,10 +158,12 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
     from .driver import Driver
 
     check_packages()
+    store = open_store(home.checkpoints)
+    store.check()
     dataset = _dataset(space, home)
     # its schema is made here, before there are others who could
-    tracker = _tracker(space, home, {"sprite.code": tuning.code_identity(), "sprite.data": dataset.fingerprint})
-    store = CheckpointStore(home.checkpoints)
+    tags = {"sprite.code": tuning.code_identity(), "sprite.data": dataset.fingerprint}
+    tracker = _tracker(space, home, store, tags)
     if progress is not None:
         progress.start(space, ledger.records())
     try:
@@ -239,10 +250,10 @@ def dry_run(space: Space, count: int = 5) -> dict[str, Any]:
 
 def history(home: Home, study: str, number: int) -> list[dict[str, Any]]:
     """All reports of a trial."""
-    return CheckpointStore(home.checkpoints).history(study, number)
+    return open_store(home.checkpoints).history(study, number)
 
 
 def checkpoint(home: Home, study: str, number: int) -> Path | None:
     """A trial's newest checkpoint, None when its weights are gone."""
-    latest = CheckpointStore(home.checkpoints).latest(study, number)
+    latest = open_store(home.checkpoints).latest(study, number)
     return latest if latest is not None and (latest / "checkpoint.pt").exists() else None

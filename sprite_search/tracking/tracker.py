@@ -40,7 +40,6 @@ class _Wanted:
     reports: dict[int, Report] = field(default_factory=dict)
     gap: bool = False  # reports were dropped; nothing is written until the whole history comes
     ended: bool = False
-    pictures: Path | None = None
     history: Sequence[Report] = ()  # the whole, once ended
 
 
@@ -61,6 +60,7 @@ class Tracker:
         tags: Mapping[str, str] | None = None,
         objective: tuple[str, bool] = ("val/reconstruction", True),
         searched: Sequence[str] = (),
+        pictures_of: Callable[[TrialRecord], Path | None] = lambda record: None,
     ):
         """Finds or makes the study's experiment.
 
@@ -71,6 +71,7 @@ class Tracker:
             tags: more tags of its runs.
             objective: the metric that the table in the UI is sorted by, and whether less of it is better.
             searched: names of the settings that the search explores, for the same table.
+            pictures_of: where the pictures of an ended trial are, a folder per seed (``seed0``…); asked in the thread.
         Raises:
             InputError: the store cannot be used, or the experiment is not this study's.
         """
@@ -78,10 +79,11 @@ class Tracker:
         self.study = study
         self.runs = Runs(self.client, self._experiment(home), {"sprite.space_hash": space_hash, **(tags or {})})
         views.save(self.client, self.runs.experiment, objective, searched)
+        self._pictures_of = pictures_of
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._waiting = 0  # reports in _wanted
-        self._books: tuple[Sequence[TrialRecord], Callable[..., Any], Callable[..., Any]] | None = None
+        self._books: tuple[Sequence[TrialRecord], Callable[[TrialRecord], Sequence[Report]]] | None = None
         self._outbox = Outbox(self._deliver, hopeless=_hopeless)
 
     def _experiment(self, home: Home) -> str:
@@ -121,23 +123,21 @@ class Tracker:
         """Writes those reports that are not written yet."""
         self._want(record, reports=history)
 
-    def end(self, record: TrialRecord, history: Sequence[Report], artifacts: Path | None) -> None:
+    def end(self, record: TrialRecord, history: Sequence[Report]) -> None:
         """Closes the runs of a trial with its state, pictures and resolved configuration.
 
         Args:
             history: all its reports.
-            artifacts: folder with a folder of pictures per seed (``seed0``…), if there is one.
         """
-        self._want(record, reports=history, ended=True, pictures=artifacts)
+        self._want(record, reports=history, ended=True)
 
     def reconcile(
         self,
         records: Sequence[TrialRecord],
         history_of: Callable[[TrialRecord], Sequence[Report]],
-        pictures_of: Callable[[TrialRecord], Path | None] = lambda record: None,
     ) -> None:
         """Brings MLflow in line with the ledger after a crash: missing runs, points and ends; nothing twice."""
-        self._books = (list(records), history_of, pictures_of)
+        self._books = (list(records), history_of)
         self._outbox.post(_RECONCILE)
 
     def close(self, patience: float = 20.0) -> list[str]:
@@ -151,14 +151,13 @@ class Tracker:
         seeds: Sequence[int] = (),
         reports: Sequence[Report] = (),
         ended: bool = False,
-        pictures: Path | None = None,
     ) -> None:
         with self._lock:
             want = self._wanted.setdefault(record.key, _Wanted(record))
             want.record = record
             want.seeds = tuple(sorted({*want.seeds, *seeds, *(int(s["seed"]) for s in record.seeds)}))
             if ended:
-                want.ended, want.pictures, want.history, want.gap = True, pictures, list(reports), False
+                want.ended, want.history, want.gap = True, list(reports), False
             self._waiting -= len(want.reports)
             want.reports |= {int(r["epoch"]): r for r in reports}
             if not ended and (want.gap or self._waiting + len(want.reports) > _MOST_WAITING):
@@ -177,12 +176,12 @@ class Tracker:
             if want is None:
                 return
             record, seeds, reports = want.record, want.seeds, dict(want.reports)
-            ended, history, pictures = want.ended, want.history, want.pictures
+            ended, history = want.ended, want.history
         try:
             self.runs.begin(record, seeds)
             self.runs.log(record, [reports[e] for e in sorted(reports)])
             if ended:
-                self.runs.end(record, history, pictures)
+                self.runs.end(record, history, self._pictures_of(record))
         except Exception:
             self.runs.forget(key)
             raise
@@ -195,7 +194,7 @@ class Tracker:
 
     def _reconcile(self) -> None:
         assert self._books is not None
-        records, history_of, pictures_of = self._books
+        records, history_of = self._books
         with self._lock:
             began = set(self._wanted)  # the driver took these up since
         existing = {r.data.tags["sprite.trial_key"]: r for r in self.runs.trials()}
@@ -205,7 +204,7 @@ class Tracker:
             if record.state == "queued" or (written and record.done) or record.key in began:
                 continue
             if record.done:
-                self.end(record, history_of(record), pictures_of(record))
+                self.end(record, history_of(record))
             else:
                 self.log(record, history_of(record))
         known = {r.key for r in records if r.state != "queued"} | began
