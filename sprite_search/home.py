@@ -55,8 +55,8 @@ class Home:
 
     @property
     def data(self) -> Path:
-        """Prepared and generated data sets, shared by all studies."""
-        return self.root / "data"
+        """Prepared and generated data sets, shared by all studies: $SPRITE_DATA, else a folder in the home."""
+        return Path(os.environ.get("SPRITE_DATA") or self.root / "data")
 
     def study(self, name: str) -> Path:
         """Folder of one study: its lease, its resolved space, its log."""

@@ -50,7 +50,8 @@ class SpriteTrial(tune.Trainable):
         self.store = open_store(job["checkpoints"])
         self.stack = ExitStack()
         self.stack.enter_context(self.store.owned(job["study"], job["number"], job["attempt"]))
-        self.job = job
+        # a machine of a cluster may keep data sets elsewhere than the driver's
+        self.job = {**job, "data": os.environ.get("SPRITE_DATA") or job["data"]}
         _fault("poison", job)
         self.reports = self._reports()
 
@@ -67,8 +68,10 @@ class SpriteTrial(tune.Trainable):
             return self._failed(str(error))
         except (torch.OutOfMemoryError, MemoryError) as error:
             torch.cuda.empty_cache()
-            what = "GPU" if isinstance(error, torch.OutOfMemoryError) else "main"
-            return self._failed(f"{what} memory ran out; give trials more of it, or search smaller models or batches")
+            gpu = isinstance(error, torch.OutOfMemoryError)
+            what = "GPU" if gpu else "main"
+            reason = f"{what} memory ran out; give trials more of it, or search smaller models or batches"
+            return {**self._failed(reason), "oom": gpu}
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return self._failed(f"no space left for checkpoints in {self.job['checkpoints']}", fatal=True)
@@ -120,6 +123,7 @@ class SpriteTrial(tune.Trainable):
             _fault("after_checkpoint", job)
             _fault("worker_dies", job, resumed=latest is not None)
             _fault("error", job)
+            _fault("hangs", job, resumed=latest is not None)
             _fault("nan", job, metrics=metrics)
             yield self._result(entry, progress.epochs)
 
@@ -161,7 +165,7 @@ def _fault(
     """For crash tests: does what $SPRITE_FAULT=NAME[:TRIAL],… says when it is NAME's turn.
 
     after_checkpoint kills the driver once, worker_dies this worker once, poison this worker at every attempt;
-    error raises, nan replaces the metrics.
+    error raises, hangs makes this worker silent once, nan replaces the metrics.
     """
     for wanted in os.environ.get("SPRITE_FAULT", "").split(","):
         what, _, number = wanted.partition(":")
@@ -173,5 +177,7 @@ def _fault(
             raise RuntimeError("a fault that a test asked for")
         elif name == "after_checkpoint" and job["attempt"] == 1:
             os.kill(job["driver"], signal.SIGKILL)
+        elif name == "hangs":
+            time.sleep(0 if resumed else 1e6)
         elif name == "poison" or (name == "worker_dies" and not resumed):
             os.kill(os.getpid(), signal.SIGKILL)

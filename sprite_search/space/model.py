@@ -112,6 +112,10 @@ class Resources:
 
     cpu: float = 1
     gpu: float = 0
+    accelerator: str | None = None  #: Ray's name of the GPUs to use, e.g. H100
+    labels: Mapping[str, str] = field(default_factory=dict)  #: labels of the machines to use, as Ray has them
+    at_once: int | None = None  #: trials side by side; None: as many as fit on the machines that are there
+    patience: float = 2.0  #: hours without a report after which a trial is taken for lost and started again
 
 
 @dataclass(frozen=True)

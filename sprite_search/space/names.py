@@ -37,7 +37,7 @@ PRUNERS = ("none", "median", "hyperband", "asha")
 PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
 
 BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}
-RESOURCE_KEYS = {"cpu": float, "gpu": float}
+RESOURCE_KEYS = {"cpu": float, "gpu": float, "accelerator": str, "labels": dict, "at_once": int, "patience": float}
 
 TOP_KEYS = (
     "study",

@@ -289,11 +289,21 @@ class Reader:
         for key, inner in value.items():
             if key not in keys:
                 self.wrong(inner, f"{part}.{key}", f"is unknown; {suggestion(key, list(keys))}")
+            elif keys[key] is dict:
+                found[key] = self._labels(inner, f"{part}.{key}")  # type: ignore[assignment]
             elif (typed := _cast(inner.value, keys[key])) is None or (_is_number(typed) and typed < 0):
                 self.wrong(inner, f"{part}.{key}", f"is {inner.plain()!r}; give {_kind(keys[key])}")
             else:
                 found[key] = typed
         return found
+
+    def _labels(self, entry: Entry, name: str) -> dict[str, str]:
+        """A mapping of texts."""
+        given = entry.value if isinstance(entry.value, dict) else {"": entry}
+        if not all(label and isinstance(inner.value, str) and inner.value for label, inner in given.items()):
+            self.wrong(entry, name, "must be a mapping of texts such as {market: spot}")
+            return {}
+        return {label: inner.value for label, inner in given.items()}
 
     def _samplers(self) -> None:
         space = self.space
@@ -327,16 +337,25 @@ class Reader:
         for key in ("trials", "hours"):
             if key in budget and not budget[key]:
                 self.wrong(self.top["budget"].value[key], f"budget.{key}", "is 0; nothing would run")
-        if not resources.get("cpu", 1):
-            self.wrong(
-                self.top["resources"].value["cpu"], "resources.cpu", "is 0; a trial needs a share of a CPU, e.g. 1"
-            )
+        for key, why in (
+            ("cpu", "a trial needs a share of a CPU, e.g. 1"),
+            ("at_once", "nothing would run"),
+            ("patience", "every trial would be taken for lost; give hours, e.g. 2"),
+        ):
+            if not resources.get(key, 1):
+                self.wrong(self.top["resources"].value[key], f"resources.{key}", f"is 0; {why}")
         gpu = float(resources.get("gpu", 0))
         if gpu > 1 and gpu % 1:
             self.wrong(
                 self.top["resources"].value["gpu"],
                 "resources.gpu",
                 f"is {gpu:g}; use a fraction below 1, or whole GPUs",
+            )
+        if (name := resources.get("accelerator")) and not gpu:
+            self.wrong(
+                self.top["resources"].value["accelerator"],
+                "resources.accelerator",
+                f"is {name}, but trials take no GPU; give resources.gpu too",
             )
         self.space = replace(self.space, budget=Budget(**budget), resources=Resources(**resources))  # type: ignore[arg-type]
 

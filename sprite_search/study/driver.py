@@ -55,6 +55,8 @@ class Driver:
         self.fatal: str | None = None
         self.waiting: list[Job] = ledger.unfinished(space)
         self.jobs: dict[str, Job] = {}  #: what runs now, by the runner's name for it
+        self._heard: dict[str, float] = {}  # when each of them was last heard of
+        self._silent: set[str] = set()  # those given up for it
         self.started = 0
         self.seeds = list(range(space.replicates))
         self.stop_file = home.study(space.name) / STOP_FILE
@@ -70,7 +72,7 @@ class Driver:
         if job is None:
             self._dry = True
             return None
-        self.jobs[trial_id] = job
+        self.jobs[trial_id], self._heard[trial_id] = job, self.clock()
         attempt = self.ledger.take_up(job.number) if job.begun else 1
         self.started += not job.begun
         record = self.ledger.record(job.number)
@@ -87,7 +89,7 @@ class Driver:
             "checkpoints": str(self.store.root),
             "data": str(self.home.data),
             "cpu": self.space.resources.cpu,
-            "gpu": self.space.resources.gpu,
+            "gpu": self.space.resources.gpu if job.gpu is None else job.gpu,
             "driver": os.getpid(),
         }
 
@@ -121,7 +123,10 @@ class Driver:
         if job is None:
             return False
         number = job.number
+        self._heard[trial_id] = self.clock()
         if reason := result.get("failed"):
+            if result.get("oom") and self._more_memory(trial_id, str(reason)):
+                return False
             if result.get("fatal"):  # not the trial's fault: it stays to be taken up again
                 self.fatal = str(reason)
                 self._release(trial_id)
@@ -142,6 +147,17 @@ class Driver:
             return False
         return True
 
+    def silent(self) -> list[str]:
+        """What has reported nothing for longer than `resources.patience`: to be killed, which `crashed` hears of.
+
+        A machine that was cut off may take its time to be declared dead, or never be.
+        """
+        now, patience = self.clock(), self.space.resources.patience * 3600
+        late = [t for t, heard in self._heard.items() if now - heard > patience]
+        self._heard.update(dict.fromkeys(late, now))  # once more if that does not help
+        self._silent.update(late)
+        return late
+
     def crashed(self, trial_id: str, reason: str, *, counts: bool = True) -> None:
         """Books a worker that died: its trial is started again, or fails when that happened too often.
 
@@ -152,12 +168,28 @@ class Driver:
         job = self.jobs.get(trial_id)
         if job is None:
             return
+        if trial_id in self._silent:
+            reason = f"it reported nothing for {self.space.resources.patience:g} hours (resources.patience)"
         if counts and self.ledger.crash(job.number) > RETRIES:
             self._fail(trial_id, f"its worker died {RETRIES + 1} times, the last time because {reason}")
             return
-        self._release(trial_id)
-        self.waiting.insert(0, Job(job.number, job.config, begun=True))
-        self._show(f"trial {job.number} is started again: {reason}")
+        self._again(trial_id, reason)
+
+    def _again(self, trial_id: str, reason: str) -> None:
+        """Puts a trial first in the queue, to go on from its checkpoint."""
+        number = self._release(trial_id)
+        self.waiting.insert(0, self.ledger.job(number))
+        self._show(f"trial {number} is started again: {reason}")
+
+    def _more_memory(self, trial_id: str, reason: str) -> bool:
+        """Starts a trial that ran out of its share of a GPU again with twice the share; once."""
+        number, share = self.jobs[trial_id].number, self.space.resources.gpu
+        if not 0 < share < 1 or self.ledger.record(number).gpu is not None:
+            return False
+        more = min(1.0, 2 * share)
+        self.ledger.give(number, more)
+        self._again(trial_id, f"{reason.partition(';')[0]}; it gets {more:g} GPU instead of {share:g}")
+        return True
 
     def _objective_problem(self, metrics: Sequence[Mapping[str, float]]) -> str | None:
         name = self.space.objective.metric
@@ -180,6 +212,8 @@ class Driver:
     def _release(self, trial_id: str) -> int:
         """The trial does not run any more; its place is free."""
         self._dry = False
+        self._heard.pop(trial_id)
+        self._silent.discard(trial_id)
         return self.jobs.pop(trial_id).number
 
     # -- weights ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Job:
     number: int
     config: Mapping[str, Any]
     begun: bool = False
+    gpu: float | None = None  #: what it is to have of a GPU, where that is not what all have
 
 
 def studies(home: Home) -> list[str]:
@@ -124,10 +125,19 @@ class Ledger:
         for frozen in self._all(TrialState.RUNNING):
             config = frozen.user_attrs.get("config")
             # without a configuration its driver died while asking: what it had asked stays, the rest is asked now
-            job = Job(frozen.number, config, begun=True) if config else self._settle(space, frozen.number)
+            job = self.job(frozen.number) if config else self._settle(space, frozen.number)
             if job is not None:
                 jobs.append(job)
         return jobs
+
+    def job(self, number: int) -> Job:
+        """A trial that was begun, to go on with."""
+        record = self.record(number)
+        return Job(number, record.config, begun=True, gpu=record.gpu)
+
+    def give(self, number: int, gpu: float) -> None:
+        """Notes that a trial needs so much of a GPU."""
+        self._trial(number).set_user_attr("gpu", gpu)
 
     def take_up(self, number: int) -> int:
         """Counts one more attempt of a trial that was begun; returns which it is."""
@@ -356,4 +366,5 @@ def _record(study: str, trial: FrozenTrial) -> TrialRecord:
         reported=last.get("time"),
         breaks=tuple((a, b) for a, b in attrs.get("breaks", ())),
         crashes=int(attrs.get("crashes", 0)),
+        gpu=attrs.get("gpu"),
     )

@@ -18,7 +18,8 @@ class TrialRecord:
     `config` is the whole flat configuration without seed, `params` what was searched of it. `seeds` holds
     one ``{"seed": s, "metrics": {...}}`` per replicate, from the last report. Times are seconds since 1970:
     `reported` is that of the last report, `breaks` are (ended, went on) of each driver that left it unfinished.
-    `crashes` counts workers that died while training it.
+    `crashes` counts workers that died while training it. `gpu` is the share of a GPU it was given when
+    it ran out of memory with that of all trials.
     """
 
     number: int
@@ -39,6 +40,7 @@ class TrialRecord:
     reported: float | None = None
     breaks: tuple[tuple[float, float], ...] = ()
     crashes: int = 0
+    gpu: float | None = None
 
     @property
     def done(self) -> bool:

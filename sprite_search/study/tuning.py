@@ -23,10 +23,16 @@ from ray.tune.search import Searcher
 
 from ..errors import InputError, WorkError
 from ..machine import cpus
+from ..space.model import Resources
 from ..trial import SpriteTrial
 from .driver import Driver
 
 _OBJECTS = 128 << 20  #: bytes for Ray's shared memory here; jobs and reports are small
+#: What only the driver needs to know: workers are started without it.
+SECRETS = (
+    "SPRITE_STUDY_STORE", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD",
+)  # fmt: skip
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 
@@ -66,6 +72,13 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         going = self.driver.reported(trial.trial_id, result)
         return TrialScheduler.CONTINUE if going else TrialScheduler.STOP
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Called several times a second: the place to end what is silent."""
+        for trial_id in self.driver.silent():
+            if (actor := tune_controller.get_trial(trial_id).temporary_state.ray_actor) is not None:
+                ray.kill(actor)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         # a trial's last report comes here instead
@@ -114,17 +127,44 @@ def _line(error: BaseException) -> str:
     return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1][:500]
 
 
-def capacity(cpu: float, gpu: float) -> int:
-    """How many trials run side by side on the connected machines; InputError when not even one fits."""
-    there = ray.cluster_resources()
-    for name, asked, key in (("CPUs", cpu, "CPU"), ("GPUs", gpu, "GPU")):
-        if asked > there.get(key, 0):
-            raise InputError(
-                f"resources.{key.lower()}: a trial asks for {asked:g} {name}, but there are {there.get(key, 0):g};"
-                f" ask for fewer with --set resources.{key.lower()}=…, or choose another profile"
-            )
-    fits = [there["CPU"] / cpu if cpu else 1e9, there.get("GPU", 0) / gpu if gpu else 1e9]
-    return max(1, int(min(fits)))
+def capacity(resources: Resources) -> int:
+    """How many trials run side by side: as the space says, or as many as fit on the connected machines.
+
+    Raises:
+        InputError: not even one fits, and the space does not say that machines may come.
+    """
+    if resources.at_once is not None:
+        return resources.at_once
+    machines = [n for n in ray.nodes() if n["Alive"] and resources.labels.items() <= n.get("Labels", {}).items()]
+    if not machines:
+        raise InputError(f"resources.labels: no machine has {dict(resources.labels)}; see `ray list nodes`")
+    wanted = {key: asked for key, asked in _bundle(resources, resources.gpu).items() if asked}
+    fits = sum(min(int(n["Resources"].get(key, 0) / a + 1e-9) for key, a in wanted.items()) for n in machines)
+    if fits:
+        return fits
+    most = {key: max(n["Resources"].get(key, 0) for n in machines) for key in wanted}
+    missing = next((key for key, asked in wanted.items() if most[key] < asked), None)
+    setting = {"CPU": "cpu", "GPU": "gpu", None: "cpu"}.get(missing, "accelerator")
+    asked_for = ", ".join(f"{asked:g} {key}" for key, asked in wanted.items())
+    what = "all of it at once" if missing is None else f"more than {most[missing]:g} {missing}"
+    raise InputError(
+        f"resources.{setting}: a trial asks for {asked_for}, but no machine has {what}; change it with"
+        f" --set resources.{setting}=…, choose another profile, or, where machines come when they are asked for,"
+        " say how many trials to run with resources.at_once"
+    )
+
+
+def request(resources: Resources, gpu: float) -> tune.PlacementGroupFactory:
+    """What Ray is to reserve for one trial."""
+    more: dict[str, Any] = {"bundle_label_selector": [dict(resources.labels)]} if resources.labels else {}
+    return tune.PlacementGroupFactory([_bundle(resources, gpu)], **more)
+
+
+def _bundle(resources: Resources, gpu: float) -> dict[str, float]:
+    bundle = {"CPU": resources.cpu, "GPU": gpu}
+    if resources.accelerator:
+        bundle[f"accelerator_type:{resources.accelerator}"] = 0.001  # as Ray itself does: a machine that has it
+    return bundle
 
 
 @contextmanager
@@ -157,7 +197,7 @@ def connected(work: Path, address: str | None) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=False,
-                runtime_env={"working_dir": str(_code(work))},
+                runtime_env={"working_dir": str(_code(work)), "env_vars": dict.fromkeys(SECRETS, "")},
             )
         except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
@@ -213,12 +253,11 @@ def run(driver: Driver, work: Path) -> None:
         work: a folder of ours for what Tune writes.
     """
     space = driver.space
-    resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
-    at_once = capacity(**resources)
+    at_once = capacity(space.resources)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
-            tune.with_resources(SpriteTrial, resources),
+            tune.with_resources(SpriteTrial, lambda config: request(space.resources, config["job"]["gpu"])),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearcher(driver),
                 scheduler=LedgerScheduler(driver),
