@@ -62,7 +62,7 @@ def slurm(tmp_path):
 
 
 def test_a_job_that_is_ended_drains_is_queued_again_and_goes_on(slurm, tmp_path):
-    home, space = Home(tmp_path / "home"), space_file(tmp_path, budget={"trials": 6}, replicates=2)
+    home, space = Home(tmp_path / "home"), space_file(tmp_path, budget={"trials": 4})
     first = slurm(space)
     wait_for(first, "trial 1 ")
     first.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ def test_a_job_that_is_ended_drains_is_queued_again_and_goes_on(slurm, tmp_path)
 
     status, said = finish(slurm(space))
     assert status == 0, said
-    check_books(home, trials=6)
+    check_books(home, trials=4)
     assert all(r.attempt == 2 for r in records(home) if r.number in left)
     assert not list(home.root.glob("ray-*")), "the token is deleted with the job"
     assert not Path(f"/tmp/ray-{os.getpid()}").exists()
