@@ -1,6 +1,7 @@
 """What the image runs before a machine is taken away: nothing is lost, and no trial is blamed."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,10 +55,14 @@ def test_trials_of_a_worker_that_was_drained_are_not_blamed_for_its_end(mlflow_h
             check=True,
             env=net.environment(RAY_ADDRESS="10.77.0.1:6379"),
         )
+        for raylet in net.processes(2, "raylet/raylet"):
+            os.kill(raylet, signal.SIGTERM)  # as `ray start --block` does when its pod is ended
+        wait_until(lambda: not net.processes(2, "ray::SpriteTrial"), "the end of the worker")
         net.kill(2)
         status, said = finish(driver)
         assert status == 0, said
         assert "is started again" in said
     found = records(mlflow_home)
+    print(said)
     assert max(r.attempt for r in found) == 2 and {r.crashes for r in found} == {0}
     check_books(mlflow_home, 3)
