@@ -14,7 +14,7 @@ from servers import wait_until
 from sprite_search.home import Home
 
 PROGRAMS = Path(__file__).parents[1] / "infra" / "docker" / "bin"
-SPACE = {"pruner": {"name": "none"}, "budget": {"trials": 3}}
+SPACE = {"pruner": {"name": "none"}, "budget": {"trials": 2}}
 
 
 def test_a_driver_whose_machine_goes_lets_trials_end_at_their_next_report(tmp_path):
@@ -37,7 +37,7 @@ def test_trials_of_a_worker_that_was_drained_are_not_blamed_for_its_end(mlflow_h
     with hosts(2, tmp_path) as net:
         net.ray(1)
         net.ray(2)
-        training = {"epochs": EPOCHS, "batch_size": 4}
+        training = {"epochs": EPOCHS, "batch_size": 2}
         slow = {**TINY["trial"], "dataset": {"name": "digits", "images": 1600}, "training": training}
         space = space_file(tmp_path, **SPACE, trial=slow)
         command = [*net.inside(1), sys.executable, "-m", "sprite_search", "launch", space, "--home", mlflow_home.root]
@@ -51,7 +51,7 @@ def test_trials_of_a_worker_that_was_drained_are_not_blamed_for_its_end(mlflow_h
         wait_for(driver, "trial 1 ")
         wait_until(lambda: net.processes(2, "ray::SpriteTrial"), "a trial on host 2")
         subprocess.run(
-            [*net.inside(2), PROGRAMS / "drain-worker", "3"],
+            [*net.inside(2), PROGRAMS / "drain-worker", "1"],
             check=True,
             env=net.environment(RAY_ADDRESS="10.77.0.1:6379"),
         )
@@ -65,4 +65,4 @@ def test_trials_of_a_worker_that_was_drained_are_not_blamed_for_its_end(mlflow_h
     found = records(mlflow_home)
     print(said)
     assert max(r.attempt for r in found) == 2 and {r.crashes for r in found} == {0}
-    check_books(mlflow_home, 3)
+    check_books(mlflow_home, 2)
