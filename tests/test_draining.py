@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from hosts import hosts
@@ -57,10 +58,11 @@ def test_trials_of_a_worker_that_was_drained_are_not_blamed_for_its_end(mlflow_h
         )
         for raylet in net.processes(2, "raylet/raylet"):
             os.kill(raylet, signal.SIGTERM)  # as `ray start --block` does when its pod is ended
-        wait_until(lambda: not net.processes(2, "ray::SpriteTrial"), "the end of the worker")
+        time.sleep(0.5)
         net.kill(2)
         status, said = finish(driver)
         assert status == 0, said
+        print(said)
         assert "is started again" in said
     found = records(mlflow_home)
     print(said)

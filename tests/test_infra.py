@@ -320,8 +320,9 @@ def test_the_servers_of_compose_work_together(databases, tmp_path):
             keys = {**os.environ, **environment, **KEYS, "PATH": binaries}
             return [here(w) for w in (*given["entrypoint"], *given["command"])], keys
 
-        words, environment = command("mlflow-upgrade")
-        subprocess.run(words, env=environment, check=True, capture_output=True)
+        for upgrade in ("mlflow-upgrade", "optuna-upgrade", "mlflow-upgrade", "optuna-upgrade"):
+            words, environment = command(upgrade)
+            subprocess.run(words, env=environment, check=True, capture_output=True)
         with (
             process(*command("mlflow")[:1], env=command("mlflow")[1]),
             process(*command("dashboard")[:1], env=command("dashboard")[1]),
