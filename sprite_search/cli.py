@@ -110,7 +110,13 @@ def launch(
 
     where = Home.locate(home)
     loaded = load_space(
-        space, profile=profile, overrides=dict(overrides), study=study, trials=trials, hours=time_budget
+        space,
+        profile=profile,
+        overrides=dict(overrides),
+        study=study,
+        trials=trials,
+        hours=time_budget,
+        cluster=address is not None,
     )
     if dry_run:
         _show(running.dry_run(loaded), as_json, "dry_run")

@@ -135,6 +135,7 @@ def test_without_a_gpu_the_laptop_profile_is_taken(write, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     space = load_space(write(PROFILED))
     assert space.profile == "laptop" and "no GPU" in space.profile_reason
+    assert load_space(write(PROFILED), cluster=True).profile is None, "its machines have GPUs, or say that they do not"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert load_space(write(PROFILED)).profile is None
 

@@ -41,6 +41,7 @@ def load_space(
     study: str | None = None,
     trials: int | None = None,
     hours: float | None = None,
+    cluster: bool = False,
 ) -> Space:
     """A checked search space.
 
@@ -49,6 +50,7 @@ def load_space(
         profile: name of a profile; without one, `laptop` is taken where there is no GPU.
         overrides: dotted name -> YAML text, from ``--set``: a setting, or e.g. ``budget.trials``.
         study, trials, hours: override the file's.
+        cluster: trials run on other machines, whose GPUs this one need not have.
     Raises:
         InputError: everything that is wrong, line by line.
     """
@@ -59,7 +61,7 @@ def load_space(
         advice = suggestion(profile, known) if known else "the file has no profiles"
         raise InputError(f"--profile: {profile!r} is no profile of {path}; {advice}")
     reason = "asked for with --profile" if profile else ""
-    if profile is None and LAPTOP in known and not _has_gpu():
+    if profile is None and LAPTOP in known and not cluster and not _has_gpu():
         profile, reason = LAPTOP, "this machine has no GPU"
     if wrong := problems(path):
         raise InputError(
