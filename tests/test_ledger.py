@@ -620,7 +620,7 @@ def test_another_space_is_refused_with_what_differs_unless_allowed(home):
 
 
 def test_weights_of_the_best_stay_and_those_of_the_worst_do_not(home):
-    given = space(budget=Budget(trials=12))
+    given = space(budget=Budget(trials=40))
     run = Runner(home, given, reports=1)
     step = run.step
 
@@ -634,7 +634,7 @@ def test_weights_of_the_best_stay_and_those_of_the_worst_do_not(home):
     ranked = sorted(run.records, key=lambda r: r.value)
     kept = {int(p.parent.parent.name) for p in run.driver.store.root.glob("toy/*/*/checkpoint.pt")}
     assert {r.number for r in ranked[:5]} <= kept
-    assert ranked[-1].number not in kept and len(kept) < 10
+    assert ranked[-1].number not in kept and len(kept) < 35
 
 
 # -- the files ------------------------------------------------------------------------------------
