@@ -121,9 +121,9 @@ class SpriteTrial(tune.Trainable):
 
             def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
                 progress.save(folder)
-                found = dict(zip(job["seeds"], progress.artefacts(), strict=True))
-                artefacts.write(folder, found, images=progress.thumbnails(), before=before)
-                before.update({seed: arrays["A"] for seed, arrays in found.items()})
+                if found := dict(zip(job["seeds"], progress.artefacts(), strict=False)):
+                    artefacts.write(folder, found, images=progress.thumbnails(), before=before)
+                    before.update({seed: arrays["A"] for seed, arrays in found.items()})
                 if last:
                     self._draw(folder, history)
 

@@ -43,6 +43,13 @@ def losses(settings):
         yield {**settings, "decision.kind": name}
 
 
+#: on a grid there is neither an order to predict nor another way to mix
+PLACES = {n: v for n, v in LAYERS.items() if n not in ("model.occlusion", "model.mix", "sprites.size")} | {
+    "model.kind": "anchors",
+    "model.grid": 2,
+    "transformations.layer": "identity_shift",
+}
+
 #: One of everything: decisions and losses for each model, then each setting of the layers in turn.
 MANY = [
     *itertools.chain(*(losses(s) for s in (SMALL, LAYERS))),
@@ -66,6 +73,9 @@ MANY = [
             {"regularisers.empty_sprite.weight": 0.1, "regularisers.frequency.weight": 0.1},
         )
     ),
+    {**PLACES, "decision.presence": True},
+    {**PLACES, "model.empty_sprite": False},
+    {**LAYERS, "decision.presence": True},
     {**SMALL, "transformations.shared": True},
     {**SMALL, "transformations.sprite": "identity"},
     {**SMALL, "sprites.kind": "pixels", "transformations.padding": "border"},
@@ -84,16 +94,16 @@ def test_every_model_has_a_finite_loss_a_gradient_and_an_explanation(settings):
     outcome = model.loss(x, noise_for(model, 5), weights, phase=phase)
     assert outcome.loss.isfinite() and outcome.error.isfinite()
     slots = model.count + model.empty
-    assert outcome.p.shape == (5, model.layers, slots)
-    assert_close(outcome.p.sum(-1), torch.ones(5, model.layers))
+    assert outcome.p.shape == (5, model.slots, slots)
+    assert_close(outcome.p.sum(-1), torch.ones(5, model.slots))
     outcome.loss.backward()
     learned = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert {n.partition(".")[0] for n in learned} >= {"encoder", "sprites"}
     with torch.no_grad():
         found = model.eval().explain(x, {}, phase=model.phase(1, training=False))
-    assert found.reconstruction.shape == x.shape and found.choice.shape == (5, model.layers)
-    assert found.colours.shape == (5, model.layers, *x.shape[1:])
-    assert found.masks.shape == (5, model.layers, 1, *SHAPE.size)
+    assert found.reconstruction.shape == x.shape and found.choice.shape == (5, model.slots)
+    assert found.colours.shape == (5, model.slots, *x.shape[1:])
+    assert found.masks.shape == (5, model.slots, 1, *SHAPE.size)
     assert_close(found.error, (found.reconstruction - x).square().mean((1, 2, 3)))
 
 
@@ -102,7 +112,7 @@ def test_every_model_has_a_finite_loss_a_gradient_and_an_explanation(settings):
 def test_for_hard_choices_mixing_before_and_after_placing_agree(sprite, noisy):
     model = make({**LAYERS, "transformations.sprite": sprite, "model.layers": 3})
     phase, x = model.phase(1, training=True), torch.rand(6, 3, *SHAPE.size)
-    scene = model.scene(x, torch.rand(3, *SHAPE.size) if noisy else None, phase)
+    scene = model.scene(x, {"mask": torch.rand(3, *SHAPE.size)} if noisy else {}, phase)
     p = torch.nn.functional.one_hot(torch.randint(4, (6, 3)), 4).float()
     before = model.render(scene, p)
     assert_close(before, model.render_exact(scene, p), atol=1e-5, rtol=1e-5)
@@ -111,7 +121,7 @@ def test_for_hard_choices_mixing_before_and_after_placing_agree(sprite, noisy):
 def test_for_soft_choices_they_are_near():
     model = make(LAYERS)
     phase, x = model.phase(1, training=False), torch.rand(6, 3, *SHAPE.size)
-    scene, p = model.scene(x, None, phase), torch.rand(6, 2, 4).softmax(-1)
+    scene, p = model.scene(x, {}, phase), torch.rand(6, 2, 4).softmax(-1)
     assert (model.render(scene, p) - model.render_exact(scene, p)).abs().max() < 0.05
 
 

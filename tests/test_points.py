@@ -22,6 +22,7 @@ SCENES = {
     "sprites.count": 3,
     "sprites.size": 12,
 }
+ANCHORS = {n: v for n, v in SCENES.items() if n != "sprites.size"} | {"model.grid": 4}
 DIGITS = {"dataset.name": "digits", "dataset.images": 300, "model.kind": "clustering", "sprites.count": 6}
 CHEAP = {"encoder.kind": "conv", "encoder.width": 8, "training.epochs": 8, "training.report_every": 1}
 
@@ -43,7 +44,7 @@ def test_a_point_says_what_it_matches(path):
 @pytest.mark.parametrize("path", POINTS, ids=lambda p: p.stem)
 def test_a_point_trains_and_improves(path):
     given = dict(flatten(yaml.safe_load(path.read_text())["settings"]))
-    base = SCENES if given.get("model.kind") == "multilayer" else DIGITS
+    base = {"multilayer": SCENES, "anchors": ANCHORS}.get(given.get("model.kind"), DIGITS)
     rates = {"optimizer.learning_rate": 3e-3, "training.batch_size": 32}  # a few dozen steps must show something
     small = {"sprites.hidden": 64} if given["sprites.kind"] == "mlp" else {}
     config = TrialConfig.from_flat({**base, **given, **CHEAP, **rates, **small})

@@ -132,6 +132,15 @@ def test_scenes_are_learnt_and_reported():
     assert 0 <= metrics["val/empty_share"] <= 1 and 0 <= metrics["val/mask_area"] <= 1
 
 
+def test_a_last_batch_of_one_image_waits_for_another_epoch():
+    left = len(datasets.load(TrialConfig.from_flat(DIGITS), None).train) - 1
+    given = {**DIGITS, "training.batch_size": left, "encoder.pool": 1, "training.epochs": 2}
+    trainer = Trainer([TrialConfig.from_flat(given)], datasets.load(TrialConfig.from_flat(given), None), "cpu")
+    assert trainer.taken == left
+    sums = trainer.one_epoch()
+    assert trainer.steps == 1 and sums["loss"].isfinite().all()
+
+
 def test_reports_come_as_often_as_asked_and_at_the_end():
     config = {**DIGITS, "training.report_every": 2}
     reports = list(train(members(config), device="cpu"))

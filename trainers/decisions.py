@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .families import Family
-from .settings import setting
+from .settings import MULTILAYER, setting
 
 DECISIONS = Family("decision.kind")
 
@@ -74,9 +75,18 @@ class PredictsProbabilities(nn.Module):
             source="eq. 3-4",
         )
 
-    def __init__(self, config: Config):
+        presence: bool = setting(
+            False,
+            "predict whether a layer shows anything apart from which sprite it is; else empty is one more sprite",
+            source="MarioNette, Smirnov et al. 2021",
+            when={"model.empty_sprite": True},
+        )
+
+    def __init__(self, config: Config, *, features: int, layers: int, sprites: int, latent: int, empty: bool):
         super().__init__()
         self.activation = config.activation
+        self.presence = nn.Linear(features, layers) if empty and config.presence else None
+        self.layers, self.scored = layers, sprites + (empty and self.presence is None)
         raw = torch.tensor(config.temperature + math.log(-math.expm1(-config.temperature)))
         if config.learned_temperature:
             self.raw_temperature = nn.Parameter(raw)  # τ = softplus of it, always above 0
@@ -84,7 +94,10 @@ class PredictsProbabilities(nn.Module):
             self.register_buffer("raw_temperature", raw, persistent=False)
 
     def scores(self, features: Tensor, codes: Tensor | None) -> Tensor:
-        """features f (B, D) of images, codes z (K, latent) of sprites, if they have any -> (B, L, K')."""
+        """features f (B, D) of images, codes z (K, latent) of sprites, if they have any -> (B, L, K').
+
+        K' without the empty sprite where presence is predicted apart.
+        """
         raise NotImplementedError
 
     def forward(
@@ -92,32 +105,27 @@ class PredictsProbabilities(nn.Module):
     ) -> Tensor:
         """p (B, L, K'); `noise` as in `choose`. Without `allow_empty` the last sprite gets exactly 0."""
         scores, tau = self.scores(features, codes), F.softplus(self.raw_temperature)
-        if allow_empty:
+        if allow_empty and self.presence is None:
             return choose(scores, tau, self.activation, noise)
-        p = choose(scores[..., :-1], tau, self.activation, None if noise is None else noise[..., :-1])
-        return F.pad(p, (0, 1))
+        # the empty sprite is last among K': apart from the others here, or not there
+        scores = scores if self.presence is not None else scores[..., :-1]
+        p = choose(scores, tau, self.activation, None if noise is None else noise[..., :-1])
+        if self.presence is None or not allow_empty:
+            return F.pad(p, (0, 1))
+        there = self.presence(features).sigmoid()[..., None]
+        return torch.cat((there * p, 1 - there), -1)
 
 
 @DECISIONS.add("linear")
 class LinearMapping(PredictsProbabilities):
     """Scores are one linear map of the image's features (the paper's default)."""
 
-    def __init__(
-        self,
-        config: PredictsProbabilities.Config,
-        *,
-        features: int,
-        layers: int,
-        sprites: int,
-        latent: int,
-        empty: bool,
-    ):
-        super().__init__(config)
-        self.shape = (layers, sprites + empty)
-        self.map = nn.Linear(features, layers * (sprites + empty))
+    def __init__(self, config: PredictsProbabilities.Config, *, features: int, **sizes: Any):
+        super().__init__(config, features=features, **sizes)
+        self.map = nn.Linear(features, self.layers * self.scored)
 
     def scores(self, features: Tensor, codes: Tensor | None) -> Tensor:
-        return self.map(features).unflatten(-1, self.shape)
+        return self.map(features).unflatten(-1, (self.layers, self.scored))
 
 
 @DECISIONS.add("weight_prediction")
@@ -128,23 +136,13 @@ class WeightPrediction(PredictsProbabilities):
     decoded from codes (`pixels`) get codes of their own here, and so does the empty sprite.
     """
 
-    def __init__(
-        self,
-        config: PredictsProbabilities.Config,
-        *,
-        features: int,
-        layers: int,
-        sprites: int,
-        latent: int,
-        empty: bool,
-    ):
-        super().__init__(config)
+    def __init__(self, config: PredictsProbabilities.Config, *, features: int, sprites: int, latent: int, **sizes: Any):
+        super().__init__(config, features=features, sprites=sprites, latent=latent, **sizes)
         self.own = sprites if latent == 0 else 0
-        self.latent = latent or 128
-        self.layers, self.scale = layers, features**-0.5
-        self.query = nn.Linear(features, layers * self.latent)
-        if self.own + empty:
-            self.codes = nn.Parameter(torch.randn(self.own + empty, self.latent))
+        self.latent, self.scale = latent or 128, features**-0.5
+        self.query = nn.Linear(features, self.layers * self.latent)
+        if codes := self.scored - sprites + self.own:
+            self.codes = nn.Parameter(torch.randn(codes, self.latent))
 
     def scores(self, features: Tensor, codes: Tensor | None) -> Tensor:
         given = [] if self.own or codes is None else [codes]
@@ -163,9 +161,7 @@ class MinLoss:
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        passes: int = setting(
-            3, "sweeps of the greedy search over layers", low=1, high=10, when={"model.kind": "multilayer"}
-        )
+        passes: int = setting(3, "sweeps of the greedy search over layers", low=1, high=10, when=MULTILAYER)
         reassignment: bool = setting(True, "restart rarely used sprites from the most used one", source="§3.4")
         reassign_below: float = setting(
             0.2,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Images explained at once, over all members.
 BATCH = 256
 
+#: Most pairs of layers, times pixels, that are compared at once.
+NUMBERS = 2**26
+
 #: A sprite counts as used when its share is at least this part of an even share 1/K.
 USED = 0.2
 
@@ -54,7 +57,9 @@ def evaluate(
     sums: dict[str, Tensor] = {}
     kept: dict[str, list[Tensor]] = {"choice": [], "classes": [], "instances": [], "segments": []}
     scenes = dataset.instances is not None or dataset.classes is not None
-    for index in held_out.to(images.device).split(max(1, BATCH // members)):
+    # layers hide each other pair by pair, so many layers are explained a few images at a time
+    at_once = min(BATCH, NUMBERS // (int(model.slots) ** 2 * images[0, 0].numel()))  # type: ignore[arg-type]
+    for index in held_out.to(images.device).split(max(1, at_once // members)):
         x = images[index].to(torch.float32) / 255
         found: Explanation = stack.call("explain", (weights,), (x,), training=False, phase=phase)
         shown = found.choice < count

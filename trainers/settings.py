@@ -28,7 +28,7 @@ Scalar = bool | int | float | str
 POSITIVE = "above 0"
 
 #: Condition of the settings that only models of several layers have.
-MULTILAYER = {"model.kind": "multilayer"}
+MULTILAYER = {"model.kind": ("multilayer", "anchors")}
 
 
 class SettingError(ValueError):

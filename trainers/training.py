@@ -162,7 +162,7 @@ class Trainer:
 
     def metrics(self, sums: Mapping[str, Tensor]) -> tuple[dict[str, float], ...]:
         """Metrics of each member: sums over the last epoch, and an evaluation on held-out images."""
-        n = len(self.train_index)
+        n = self.taken
         training = {"train/loss": sums["loss"] / n, "train/reconstruction": sums["error"] / n}
         rows = {name: values.tolist() for name, values in training.items()}
         phase = self.model.phase(self.epoch - 1, training=False)
@@ -177,21 +177,29 @@ class Trainer:
         return Subset.of(self.dataset, scenes=self.model.masked, device=self.device)
 
     def artefacts(self) -> list[Arrays]:
-        """The artefacts of each member as it stands."""
+        """The artefacts of each member as it stands; none of a model that cannot be inspected."""
+        if not self.model.inspectable:
+            return []
         phase = self.model.phase(self.epoch - 1, training=False)
         return collect(self.stack, self.subset, self.weights, phase)
+
+    @property
+    def taken(self) -> int:
+        """Images of an epoch: all, but for a last batch of a single one, as nothing can be normalised over it."""
+        count = len(self.train_index)
+        return count - 1 if count > 1 and count % self.config.training.batch_size == 1 else count
 
     def one_epoch(self) -> dict[str, Tensor]:
         """One pass over the training images; returns the sums (G,) of loss and error over them."""
         phase = self.model.phase(self.epoch, training=True)
         rates = self._rates()
         order = self._order()
-        size, total = min(self.config.training.batch_size, order.shape[1]), order.shape[1]
+        size, total = min(self.config.training.batch_size, order.shape[1]), self.taken
         names, parameters = zip(*self.stack.parameters.items(), strict=True)
         sums = {n: torch.zeros(len(self.members), device=self.device) for n in ("loss", "error")}
         noise = self._noise(size, math.ceil(total / size))
         for start in range(0, total, size):
-            index = order[:, start : start + size]
+            index = order[:, start : min(start + size, total)]
             x = self.images[index].to(torch.float32) / 255
             batch = index.shape[1]
             drawn = {n: u[:, :batch] if n == "gumbel" else u for n, u in next(noise).items()}

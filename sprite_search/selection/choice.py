@@ -147,7 +147,7 @@ def _judged(
 
 def combined_criteria(rows: Sequence[Row]) -> list[str]:
     """The pre-registered criteria that have a value for some of the rows."""
-    scenes = any(r.get("model.kind") == "multilayer" for r in rows)
+    scenes = any(r.get("model.kind") in ("multilayer", "anchors") for r in rows)
     wanted = BORDA_SCENES if scenes else BORDA
     return [n for n in wanted if any(not math.isnan(CRITERIA[n].of(r)) for r in rows)]
 

@@ -127,6 +127,6 @@ def problem(row: Row, by: Criterion) -> str | None:
         return f"left most sprites unused (only {used:.0%} are chosen now and then)"
     if number(row, "val/empty_share") > ALL_EMPTY:
         return "shows no sprite at all: its layers are empty"
-    if row.get("model.kind") == "multilayer" and number(row, "val/mask_area") > WHOLE_IMAGE:
+    if row.get("model.kind") in ("multilayer", "anchors") and number(row, "val/mask_area") > WHOLE_IMAGE:
         return "uses a sprite as a second background: its masks cover the image"
     return None

@@ -8,7 +8,7 @@ Shapes: B images of C channels and H x W pixels; K sprites of h x w pixels, K' w
 L layers.
 """
 
-from . import clustering, multilayer  # noqa: F401  (fills the family)
+from . import anchors, clustering, multilayer  # noqa: F401  (fills the family)
 from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
 
 __all__ = ["MODELS", "Explanation", "ImageShape", "Inspection", "Outcome", "Phase", "SpriteModel"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..criteria import REGULARISERS, composition_error
 from ..decisions import PredictsProbabilities
-from ..encoder import ENCODERS
+from ..encoder import ENCODERS, Encoder
 from ..families import Family
 from ..settings import TrialConfig
 from ..sprites import GENERATORS, SpriteSet
@@ -111,6 +111,8 @@ class SpriteModel(nn.Module):
     pixel_weight: Tensor | None
     layers: int = 1
     empty: bool = False
+    #: whether `inspect` can be asked, and artefacts be kept
+    inspectable: ClassVar[bool] = True
 
     def __init__(self, config: TrialConfig, shape: ImageShape, samples: Tensor, generator: torch.Generator):
         super().__init__()
@@ -119,7 +121,7 @@ class SpriteModel(nn.Module):
         self.names = {
             level: parse(str(config[f"transformations.{level}"]), f"transformations.{level}") for level in self.levels
         }
-        self.encoder = ENCODERS[str(config["encoder.kind"])](config.encoder, channels=shape.channels, size=shape.size)
+        self.encoder = self.make_encoder()
         self.sprites = GENERATORS[str(config["sprites.kind"])](
             config.sprites,
             channels=shape.channels,
@@ -135,6 +137,11 @@ class SpriteModel(nn.Module):
             sizes = dict(features=self.encoder.features, layers=self.layers, sprites=self.count, latent=latent)
             self.decision = decision(config.decision, **sizes, empty=self.empty)
         self.register_buffer("pixel_weight", pixel_weight(config.training.focus, shape), persistent=False)
+
+    def make_encoder(self) -> Encoder:
+        """Images (B, C, H, W) -> (B, D), D being its `features`."""
+        made = ENCODERS[str(self.config["encoder.kind"])]
+        return made(self.config.encoder, channels=self.shape.channels, size=self.shape.size)
 
     def forward(self, method: str, *args: Any, **flags: Any) -> Any:
         """Calls the method of that name, so that `functional_call` reaches all of them."""
@@ -153,6 +160,11 @@ class SpriteModel(nn.Module):
     def sprite_size(self) -> tuple[int, int]:
         """(h, w) of a sprite."""
         return self.shape.size
+
+    @property
+    def slots(self) -> int:
+        """Layers of an image in what the model says of it."""
+        return self.layers
 
     def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the uniform noise in [0, 1) that `loss` wants for a batch."""

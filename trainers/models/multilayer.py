@@ -66,6 +66,15 @@ class Scene(NamedTuple):
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """Settings of models with layers."""
+
+    layers: int = setting(2, "object layers L: the most objects that an image, or a place, can show", low=1, high=64)
+    background: bool = setting(True, "learn an opaque background behind the layers")
+    empty_sprite: bool = setting(True, "let a layer stay empty")
+
+
 @MODELS.add("multilayer")
 class MultiLayer(SpriteModel):
     """L layers, each one masked sprite, over an optional background (eq. 2)."""
@@ -73,10 +82,7 @@ class MultiLayer(SpriteModel):
     masked = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        layers: int = setting(2, "object layers L: the most objects an image can show", low=1, high=64)
-        background: bool = setting(True, "learn an opaque background behind the layers")
-        empty_sprite: bool = setting(True, "let a layer stay empty")
+    class Config(Layers):
         occlusion: bool = setting(True, "predict which layer is in front; else later layers are")
         mix: str = setting(
             "before_warp",
@@ -104,7 +110,7 @@ class MultiLayer(SpriteModel):
         self.levels = ("sprite", "layer", "background") if settings.background else ("sprite", "layer")
         super().__init__(config, shape, samples, generator)
         features, channels = self.encoder.features, shape.channels
-        canvas = self.sprite_size() if any(map(is_spatial, self.names["layer"])) else shape.size
+        canvas = self.sprite_size() if any(map(is_spatial, self.names["layer"])) else self.window()
         self.sprite_sequence = Sequence(
             self.names["sprite"],
             slots=self.layers * (1 if transformations.shared else self.count),
@@ -119,7 +125,7 @@ class MultiLayer(SpriteModel):
             features=features,
             channels=channels,
             in_size=canvas,
-            out_size=shape.size,
+            out_size=self.window(),
             last_std=transformations.position_std,
         )
         if settings.background:
@@ -148,7 +154,11 @@ class MultiLayer(SpriteModel):
 
     def sprite_size(self) -> tuple[int, int]:
         side = int(self.config["sprites.size"])
-        return (side, side) if side else self.shape.size
+        return (side, side) if side else self.window()
+
+    def window(self) -> tuple[int, int]:
+        """(H, W) that layers are placed in: the image."""
+        return self.shape.size
 
     def phase(self, epoch: int, *, training: bool) -> Phase:
         """As for all models; only sprites and background have a curriculum, layers are placed from the start."""
@@ -158,7 +168,7 @@ class MultiLayer(SpriteModel):
     def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
         """As for all models, and "mask": one noise map per sprite, for all images and layers (model.md §2.6)."""
         wanted = self.config.training.mask_noise > 0
-        return {**super().noise(batch), **({"mask": (self.count, *self.shape.size)} if wanted else {})}
+        return {**super().noise(batch), **({"mask": (self.count, *self.window())} if wanted else {})}
 
     def rows(self) -> dict[str, int]:
         heads = [] if self.config.transformations.shared else [n for n, _ in self.sprite_sequence.named_parameters()]
@@ -166,13 +176,11 @@ class MultiLayer(SpriteModel):
 
     def loss(self, x: Tensor, noise: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, phase: Phase) -> Outcome:
         """Training loss of images x (B, C, H, W); `weights` holds the λ of the regularisers in use."""
-        scene = self.scene(x, noise.get("mask"), phase)
-        sprites = scene.sprites
+        scene = self.scene(x, noise, phase)
         if self.decision is None:
             p = self.search(x, scene, weights, phase)
             return self.outcome(x, self.render(scene, p), p)
-        allow_empty = not (phase.frozen_sprites and self.empty)
-        p = self.decision(scene.features, sprites.codes, noise["gumbel"], allow_empty=allow_empty)
+        p = self.decide(scene, noise["gumbel"], phase)
         penalty = self.regularisation(p, weights, phase)
         if self.config.decision.loss == "weighted_sum":
             colours, masks = self.with_empty(*self.placed_apart(scene))
@@ -186,12 +194,8 @@ class MultiLayer(SpriteModel):
 
     def explain(self, x: Tensor, weights: Mapping[str, Tensor], *, phase: Phase) -> Explanation:
         """How images x (B, C, H, W) are explained; Min-Loss searches with the price λ_empty in `weights`."""
-        scene = self.scene(x, None, phase)
-        if self.decision is None:
-            p = self.search(x, scene, weights, phase)
-        else:
-            allow_empty = not (phase.frozen_sprites and self.empty)
-            p = self.decision(scene.features, scene.sprites.codes, allow_empty=allow_empty)
+        scene = self.scene(x, {}, phase)
+        p = self.search(x, scene, weights, phase) if self.decision is None else self.decide(scene, None, phase)
         colours, masks = self.placed_mix(scene, one_hot(p))
         mixed = self.render(scene, p)
         error = composition_error(x, mixed)
@@ -200,7 +204,7 @@ class MultiLayer(SpriteModel):
 
     def inspect(self, x: Tensor, choice: Tensor, *, phase: Phase) -> Inspection:
         """What else there is to say about images x (B, C, H, W) shown with the sprites `choice` (B, L)."""
-        scene, shown = self.scene(x, None, phase), choice < self.count
+        scene, shown = self.scene(x, {}, phase), choice < self.count
         p = F.one_hot(choice, self.count + self.empty).to(x.dtype)
         colours, masks = self.with_empty(*self.placed_apart(scene))
         pick = choice[..., None, None, None, None]
@@ -244,19 +248,26 @@ class MultiLayer(SpriteModel):
         placed = self.layer_sequence.warp(scene.betas, moved)
         return moved[:, :, :3], outside(placed[:, :, :3], placed[:, :, 3], masks.mean((-3, -2, -1)))
 
-    def scene(self, x: Tensor, uniform: Tensor | None, phase: Phase) -> Scene:
-        """Everything but the choice, from images and uniform noise (K, H, W) for the masks."""
+    def decide(self, scene: Scene, noise: Tensor | None, phase: Phase) -> Tensor:
+        """p (B, L, K') as predicted, with noise (B, L, K') while training; none is empty while sprites are frozen."""
+        assert self.decision is not None
+        allow_empty = not (phase.frozen_sprites and self.empty)
+        return self.decision(scene.features, scene.sprites.codes, noise, allow_empty=allow_empty)
+
+    def scene(self, x: Tensor, noise: Mapping[str, Tensor], phase: Phase) -> Scene:
+        """Everything but the choice, from images and, while training, the noise on masks (K, H, W)."""
         features, sprites = self.encoder(x), self.learned_sprites(phase)
         assert sprites.masks is not None
+        uniform, added = noise.get("mask"), None
         if uniform is None:
-            noise, channels = None, [sprites.colours, soft_clamp(sprites.masks)]
+            channels = [sprites.colours, soft_clamp(sprites.masks)]
         else:  # masks are clamped after the noise only
-            noise = (2 * uniform - 1) * self.config.training.mask_noise
+            added = (2 * uniform - 1) * self.config.training.mask_noise
             channels = [sprites.colours, sprites.masks, torch.ones_like(sprites.masks)]
         pixels = self.transformed(features, torch.cat(channels, 1), phase.joined["sprite"])
         betas = self.layer_sequence.betas(features, phase.joined["layer"])
         occlusion, background = self.occlusion(features), self.backdrop(features, phase)
-        return Scene(features, sprites, pixels, betas, noise, occlusion, background)
+        return Scene(features, sprites, pixels, betas, added, occlusion, background)
 
     def transformed(self, features: Tensor, stack: Tensor, joined: tuple[bool, ...]) -> Tensor:
         """Sprites (K, C', h, w) under their own transformations: (B or 1, L or 1, K, C', h, w)."""
@@ -288,7 +299,10 @@ class MultiLayer(SpriteModel):
         """x̂ (B, C, H, W) for p (B, L, K'), as `model.mix` says; for hard choices both ways agree."""
         if self.decision is not None and self.config.model.mix == "exact":
             return self.render_exact(scene, p)
-        colours, masks = self.placed_mix(scene, p)
+        return self.composed(*self.placed_mix(scene, p), scene)
+
+    def composed(self, colours: Tensor, masks: Tensor, scene: Scene) -> Tensor:
+        """The image (B, C, H, W) of placed colours (B, L, C, H, W) and masks (B, L, 1, H, W)."""
         return compose(colours, masks, scene.occlusion, scene.background)
 
     def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
@@ -307,7 +321,7 @@ class MultiLayer(SpriteModel):
         batch, pixels = len(scene.features), scene.pixels
         if pixels.device.type != "cpu":
             return batch
-        each = self.layers * self.count * pixels.shape[-3] * math.prod(self.shape.size) * pixels.element_size()
+        each = self.layers * self.count * pixels.shape[-3] * math.prod(self.window()) * pixels.element_size()
         return min(batch, max(1, PART // each))
 
     def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 To add one, write a class as in `affine` or `colour`, add it to `TRANSFORMATIONS` and import its module here.
 """
 
-from . import affine, colour, morphology, tps  # noqa: F401  (fills the family)
+from . import affine, colour, morphology, shift, tps  # noqa: F401  (fills the family)
 from .colour import soft_clamp
 from .curriculum import STRATEGIES, TransformationsConfig, active, milestones, parse, settled
 from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, SpatialTransformation, Transformation
