@@ -174,7 +174,9 @@ def criteria(study: str, home: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("study")
-@click.option("--by", default="reconstruction", show_default=True, metavar="METHOD", help="A criterion, or objective.")
+@click.option(
+    "--by", default="auto", metavar="METHOD", help="A criterion, borda, robust, kemeny or objective; by itself borda."
+)
 @options.home
 @options.as_json
 def select(study: str, by: str, home: str | None, as_json: bool) -> None:
@@ -198,7 +200,7 @@ def report(study: str, output: Path | None, home: str | None) -> None:
 @main.command()
 @click.argument("study")
 @click.option("--trial", type=click.IntRange(min=0), help="This trial instead of the one that `select` chooses.")
-@click.option("--by", default="reconstruction", show_default=True, metavar="METHOD", help="How to select.")
+@click.option("--by", default="auto", metavar="METHOD", help="How to select; see `select`.")
 @click.option("--model", metavar="NAME", help="Name of the registered model [default: STUDY].")
 @click.option("--alias", default="champion", show_default=True, help="The alias that moves to the new version.")
 @click.option("--rollback", is_flag=True, help="Give the alias back to the version before.")

@@ -102,7 +102,7 @@ def judged(home: Home, study: str, records: Sequence[TrialRecord]) -> list[dict[
     return with_criteria(rows(records, labels=True), open_store(home.checkpoints), study, home.study(study))
 
 
-def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]:
+def choice(home: Home, study: str, by: str = selection.AUTO) -> dict[str, Any]:
     """The trial to trust in a study, and apart from it how labels agree; see `outcome`."""
     from .study.ledger import Ledger
 
@@ -110,7 +110,7 @@ def choice(home: Home, study: str, by: str = "reconstruction") -> dict[str, Any]
     return outcome(ledger.space(), judged(home, study, ledger.records()), by)
 
 
-def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = "reconstruction") -> dict[str, Any]:
+def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO) -> dict[str, Any]:
     """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them.
 
     Args:

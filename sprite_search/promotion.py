@@ -15,7 +15,7 @@ def promote(
     study: str,
     *,
     trial: int | None = None,
-    by: str = "reconstruction",
+    by: str = selection.AUTO,
     model: str | None = None,
     alias: str = "champion",
     force: bool = False,

@@ -5,11 +5,12 @@
 """
 
 from .agreement import agreement, criteria_table
-from .choice import Choice, choose
+from .choice import AUTO, Choice, choose
 from .criteria import CRITERIA, Criterion
 from .pool import Candidate, Seed, candidates, without_labels
 
 __all__ = [
+    "AUTO",
     "CRITERIA",
     "Candidate",
     "Choice",

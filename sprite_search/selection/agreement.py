@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .choice import Choice
+from .choice import FALLBACK, Choice, judged
 from .criteria import CRITERIA, Criterion, Row, number
-from .pool import by_trial
+from .pool import by_trial, without_labels
 
 #: Label metrics that can be the target, the usual one of each kind of data first.
 TARGETS = ("labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground", "labels/nmi")
@@ -36,19 +36,22 @@ def agreement(rows: Iterable[Row], choice: Choice, *, target: str | None = None)
     Returns:
         target; n configurations; chosen and best_by_labels {trial, value}; regret = best - chosen;
         normalised_regret = regret / (best - mean): 0 is the best pick, 1 a random one, above 1 is
-        harmful, None where there is nothing to select; spearman of the criterion with the target
-        over configurations; the label value of the chosen seed and of the best seed in its trial.
+        harmful, None where there is nothing to select; spearman of what it was chosen by with the
+        target, over configurations that have both; the label value of the chosen seed and of the best seed in
+        its trial.
     """
     rows = list(rows)
     target = target or target_of(rows)
-    if target is None or choice.trial is None or choice.by not in CRITERIA:
+    if target is None or choice.trial is None or choice.by == "objective":
         return None
-    pool = _pool(rows, CRITERIA[choice.by], target)
+    pool = _pool(rows, CRITERIA[FALLBACK], target)
     chosen = next((p for p in pool if p[0] == choice.trial), None)
     if chosen is None:
         return None
     labels = np.array([p[2].mean() for p in pool])
-    costs = np.array([p[1].mean() for p in pool])
+    _, table, judge, _ = judged(without_labels(rows), choice.by, "", "")
+    cost = {trial: np.mean([judge.cost(r) for r in own]) for trial, own in by_trial(table).items()}
+    ranked = np.array([(-cost[p[0]], p[2].mean()) for p in pool if np.isfinite(cost[p[0]])])
     best = pool[int(labels.argmax())]
     own = {int(r["seed"]): number(r, target) for r in by_trial(rows)[choice.trial]}
     return {
@@ -58,7 +61,7 @@ def agreement(rows: Iterable[Row], choice: Choice, *, target: str | None = None)
         "best_by_labels": {"trial": best[0], "value": float(labels.max())},
         "regret": float(labels.max() - chosen[2].mean()),
         "normalised_regret": normalised_regret(labels, float(chosen[2].mean())),
-        "spearman": spearman(-costs, labels),
+        "spearman": spearman(*ranked.T) if len(ranked) else None,
         "chosen_seed": {"seed": choice.seed, "value": own.get(choice.seed or 0)},
         "best_seed_of_it": max(own.values()),
     }

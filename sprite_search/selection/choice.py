@@ -85,7 +85,7 @@ def choose(
         ValueError: `by` is not known, or the objective is a label metric.
     """
     rows, notes = _fresh(without_labels(rows))
-    by, rows, judge, more = _judged(rows, by, metric, direction)
+    by, rows, judge, more = judged(rows, by, metric, direction)
     kept, rejected = candidates(rows, judge)
     ranked = sorted(kept, key=lambda c: (c.cost, c.trial))
     if not ranked:
@@ -124,10 +124,10 @@ def _fresh(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]
     return confirmed, [f"only the {trials} configurations that were trained again, on fresh seeds, are compared"]
 
 
-def _judged(
+def judged(
     rows: list[dict[str, Any]], by: str, name: str, direction: str
 ) -> tuple[str, list[dict[str, Any]], Criterion, list[str]]:
-    """The way to choose, the rows with its column, its criterion, and what to say about it."""
+    """The way to choose, the rows with its column, its criterion, and what to say about it; see `choose`."""
     if by == "objective":
         if name.startswith("labels/"):
             raise ValueError(
