@@ -134,15 +134,37 @@ def _choose(space: Space, rows: Sequence[Mapping[str, Any]], by: str) -> selecti
 
 
 def criteria(home: Home, study: str) -> dict[str, Any]:
-    """Every label-free criterion beside the labels of one study; InputError where it has no labels."""
+    """Every label-free criterion beside the labels of one study; InputError where it has no labels.
+
+    Returns:
+        {study, oracle, checklist} and what `selection.evaluate` found.
+    """
+    from .artefacts import collected
+    from .checkpoints import open_store
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
     space = ledger.space()
-    found = selection.criteria_table(judged(home, study, ledger.records()), searched=list(space.search))
+    rows = judged(home, study, ledger.records())
+    finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
+    arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
+    return {
+        "study": study,
+        "oracle": space.objective.oracle,
+        **evaluated(space, rows, selection.recompute_from(finished, arrays)),
+        "checklist": selection.checklist(space.to_dict()),
+    }
+
+
+def evaluated(
+    space: Space, rows: Sequence[Mapping[str, Any]], recompute: selection.Recompute | None = None
+) -> dict[str, Any]:
+    """What `selection.evaluate` finds in rows of `judged`; InputError where there is nothing to compare with."""
+    plain, labels = selection.separated(rows)
+    found = selection.evaluate(plain, labels, recompute=recompute, searched=list(space.search))
     if found is None:
         raise InputError(
-            f"{study}: no finished trial has label metrics, so criteria cannot be compared with labels;"
-            " use a data set with labels, or `select`, which needs none"
+            f"{space.name}: fewer than two finished trials have label metrics, so criteria cannot be compared with"
+            " labels; use a data set with labels, or `select`, which needs none"
         )
-    return {"study": study, "oracle": space.objective.oracle, **found}
+    return found

@@ -126,9 +126,9 @@ POOLS = {
 }
 
 
-def survivors(rows: Iterable[Row], labels: Labels, target: str) -> dict[str, list[Row]]:
-    """The rows with a finite target in each of `POOLS`; trials again on fresh seeds are in none."""
-    known = [r for r in rows if r.get("arm") != "confirm" and _finite(labels.get(key(r), {}).get(target))]
+def survivors(rows: Iterable[Row], labels: Labels, target: str, *, fresh: bool = False) -> dict[str, list[Row]]:
+    """The rows with a finite target in each of `POOLS`; with `fresh`, trials trained again on fresh seeds too."""
+    known = [r for r in rows if (fresh or r.get("arm") != "confirm") and _finite(labels.get(key(r), {}).get(target))]
     finished = [r for r in known if r.get("state") == "complete"]
     return {"random": [r for r in finished if r.get("arm") in UNSTEERED], "finished": finished, "last": known}
 
@@ -193,8 +193,9 @@ class _Judged:
             for name in BOUNDED:
                 row[f"{name}_interval"] = interval(found[name])
             row["redrawn"] = found["normalised_regret"]
-            stale = ", ".join(self.costs.stale(row["criterion"]))
-            row["note"] = f"intervals are too short: redraws do not compute {stale} again" if stale else ""
+            stale = self.costs.stale(row["criterion"])
+            what = "it" if stale == [row["criterion"]] else ", ".join(stale)
+            row["note"] = f"intervals are too short: redraws do not compute {what} again" if stale else ""
 
     def add_significance(
         self, table: Sequence[dict[str, Any]], draws: int, generator: np.random.Generator
