@@ -198,8 +198,15 @@ def criteria(found: Mapping[str, Any]) -> None:
     table((_criterion(r) for r in found["rows"]), columns)
     for one in found["baselines"]:
         print(f"  {one['name']}: regret {number(one['regret'])}, normalised {number(one['normalised_regret'])}")
+    for one in found["label_curve"]:
+        print(
+            f"  {one['labels']} labels: regret {number(one['regret'])}, normalised {number(one['normalised_regret'])}"
+        )
     print("* fixed in advance. regret: what choosing by it loses against labels; normalised: 0 best pick, 1 random,")
-    print("above 1 harmful; top 5: regret of the best of the five first; harm: the pick is below the median.")
+    print(
+        "above 1 harmful; top 5: regret of the best of the five first; harm: the pick is below the median; labels: how"
+    )
+    print("many labelled images, drawn at random, select as well.")
     luck = found["by_luck"]
     if luck:
         print(
@@ -229,6 +236,7 @@ def _criterion(r: Mapping[str, Any]) -> list[str]:
         _interval(r["spearman_interval"]),
         number(r["top5_regret"]),
         "yes" if r["harm"] else "no",
+        "–" if r["labels"] is None else f"{r['labels']:.0f}",
     ]
 
 

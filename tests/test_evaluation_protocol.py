@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from sprite_search.selection import choose, evaluate, separated
+from sprite_search.selection import choose, evaluate, label_curve, separated
 from sprite_search.selection.preregistered import PRIMARY
 from sprite_search.selection.redraws import grid, redraw
 from sprite_search.selection.significance import by_luck, holm, permutation, sign_test, wilcoxon
@@ -233,3 +233,19 @@ def test_max_t_counts_the_best_of_all_criteria():
     (p,) = by_luck(correlations, [best])
     assert p > 0.05  # the best of 40 criteria of noise is no discovery
     assert by_luck(correlations, [1.0])[0] == pytest.approx(1 / 401)
+
+
+def test_the_curve_of_labels_is_of_the_pool_that_criteria_are_judged_on():
+    rows = study()
+    plain, labels = separated(rows)
+    generator = np.random.default_rng(0)
+    classes = generator.integers(0, 4, 300)
+    made = {}
+    for row in rows:
+        right = generator.random(300) < row["labels/accuracy"]
+        made[row["trial"], row["seed"]] = np.where(right, classes, generator.integers(0, 4, 300))
+    found = label_curve(plain, labels, made, classes)
+    assert [f["labels"] for f in found] == [5, 10, 20, 50, 100, 200]
+    assert found[0]["normalised_regret"] > found[-1]["normalised_regret"]
+    assert all(f["shortlisted"] is not None for f in found)
+    assert label_curve(plain, {}, made, classes) == [] == label_curve(plain, labels, {}, classes)

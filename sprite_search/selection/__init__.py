@@ -7,7 +7,8 @@ labels, apart from the choice, to say afterwards whether it was a good one and w
 from .agreement import agreement
 from .choice import Choice, choose
 from .criteria import CRITERIA, Criterion
-from .evaluation import evaluate, separated
+from .evaluation import evaluate, label_curve, separated
+from .labels_needed import worth
 from .leakage import checklist
 from .pool import Candidate, Seed, candidates, without_labels
 from .redraws import Recompute, recompute_from
@@ -24,7 +25,9 @@ __all__ = [
     "checklist",
     "choose",
     "evaluate",
+    "label_curve",
     "recompute_from",
     "separated",
     "without_labels",
+    "worth",
 ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import endpoints as e
 from .combination import WAYS
 from .criteria import CRITERIA, Row
+from .labels_needed import curve
 from .preregistered import PRIMARY
 from .redraws import Costs, Key, Places, Recompute, at_places, grid, key, redraw
 from .significance import by_luck, holm, permutation
@@ -94,7 +95,7 @@ def evaluate(
     if target is None:
         return None
     pools = survivors(rows, labels, target)
-    name = "random" if _count(pools["random"]) >= FEWEST else "finished"
+    name = _main(pools)
     if _count(pools[name]) < 2:
         return None
     wanted = list(dict.fromkeys([*PRIMARY, *CRITERIA, *WAYS])) if criteria is None else list(criteria)
@@ -131,6 +132,38 @@ def survivors(rows: Iterable[Row], labels: Labels, target: str, *, fresh: bool =
     known = [r for r in rows if (fresh or r.get("arm") != "confirm") and _finite(labels.get(key(r), {}).get(target))]
     finished = [r for r in known if r.get("state") == "complete"]
     return {"random": [r for r in finished if r.get("arm") in UNSTEERED], "finished": finished, "last": known}
+
+
+def _main(pools: Mapping[str, Sequence[Row]]) -> str:
+    """The pool that criteria are judged on."""
+    return "random" if _count(pools["random"]) >= FEWEST else "finished"
+
+
+def label_curve(
+    rows: Iterable[Row], labels: Labels, assignments: Mapping[Key, NDArray[np.int64]], classes: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """What selecting by labels of n images loses, in the pool of `evaluate`; see `labels_needed.curve`.
+
+    Args:
+        assignments: sprite of each of N images by each model, (N,).
+        classes: of these images, (N,); no images that the label metrics are of.
+    Returns:
+        of `labels_needed.curve`, with `shortlisted`, the normalised regret where `borda` leaves five and labels decide.
+    """
+    target = target_of(labels)
+    if target is None:
+        return []
+    pools = survivors(rows, labels, target)
+    pool = [r for r in pools[_main(pools)] if key(r) in assignments]
+    if _count(pool) < 2 or not len(classes):
+        return []
+    places = grid([key(r) for r in pool])
+    accuracy = at_places(np.array([labels[key(r)][target] for r in pool], dtype=float), places)
+    given = np.stack([assignments[key(r)] for r in pool]), classes, places, e.seed_mean(accuracy)
+    costs = Costs(pool, ["borda"])
+    first = np.argsort(e.seed_mean(at_places(costs.whole("borda"), places)))[: e.TOP] if costs.names else None
+    shortlisted = [one["normalised_regret"] for one in curve(*given, first=first)]
+    return [{**one, "shortlisted": share} for one, share in zip(curve(*given), shortlisted, strict=True)]
 
 
 @dataclass(frozen=True)
