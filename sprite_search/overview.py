@@ -134,15 +134,67 @@ def _choose(space: Space, rows: Sequence[Mapping[str, Any]], by: str) -> selecti
 
 
 def criteria(home: Home, study: str) -> dict[str, Any]:
-    """Every label-free criterion beside the labels of one study; InputError where it has no labels."""
+    """Every label-free criterion beside the labels of one study; InputError where it has no labels.
+
+    Returns:
+        {study, oracle, checklist}, what `selection.evaluate` found, and `label_curve`: what selecting by so many
+        labels loses; each criterion then has `labels`, the number it is worth.
+    """
+    from .artefacts import collected
+    from .checkpoints import open_store
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
     space = ledger.space()
-    found = selection.criteria_table(judged(home, study, ledger.records()), searched=list(space.search))
+    rows = judged(home, study, ledger.records())
+    finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
+    arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
+    found = evaluated(space, rows, selection.recompute_from(finished, arrays))
+    curve = _label_curve(home, space, rows, arrays)
+    for row in found["rows"]:
+        row["labels"] = selection.worth(curve, row["normalised_regret"])
+    return {
+        "study": study,
+        "oracle": space.objective.oracle,
+        **found,
+        "label_curve": curve,
+        "checklist": selection.checklist(space.to_dict()),
+    }
+
+
+def _label_curve(
+    home: Home, space: Space, rows: Sequence[Mapping[str, Any]], arrays: Mapping[tuple[int, int], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What selecting by labels of images loses, `selection.label_curve`; none for scenes or where the data are gone."""
+    import torch
+
+    from trainers import datasets
+    from trainers.artefacts import Subset
+    from trainers.errors import DataError
+    from trainers.settings import TrialConfig
+
+    try:
+        dataset = datasets.load(TrialConfig.from_flat({**space.sample(0), "seed": 0}), home.data)
+    except DataError:
+        return []
+    if dataset.labels is None:
+        return []
+    subset = Subset.of(dataset, scenes=False, device=torch.device("cpu"))
+    labels = dataset.labels[Subset.index(dataset, scenes=False)].numpy()
+    # labels that judge the choice are not those it is made by
+    same = {key: own["A"][~subset.held_out, 0] for key, own in arrays.items() if str(own["subset"]) == subset.key}
+    return selection.label_curve(*selection.separated(rows), same, labels[~subset.held_out])
+
+
+def evaluated(
+    space: Space, rows: Sequence[Mapping[str, Any]], recompute: selection.Recompute | None = None
+) -> dict[str, Any]:
+    """What `selection.evaluate` finds in rows of `judged`; InputError where there is nothing to compare with."""
+    plain, labels = selection.separated(rows)
+    found = selection.evaluate(plain, labels, recompute=recompute, searched=list(space.search))
     if found is None:
         raise InputError(
-            f"{study}: no finished trial has label metrics, so criteria cannot be compared with labels;"
-            " use a data set with labels, or `select`, which needs none"
+            f"{space.name}: fewer than two finished trials have label metrics, so criteria cannot be compared with"
+            " labels; use a data set with labels, or `select`, which needs none"
         )
-    return {"study": study, "oracle": space.objective.oracle, **found}
+    return found

@@ -176,26 +176,67 @@ def agreement(found: Mapping[str, Any]) -> None:
 
 
 def criteria(found: Mapping[str, Any]) -> None:
-    print(
-        f"{found['study']}: label-free criteria against {found['target']}; {found['n']} configurations: {found['pool']}"
-    )
+    """Criteria against labels, pre-registered ones first; what needs no criterion; what could have leaked."""
+    print(f"{found['study']}: label-free criteria against {found['target']}")
+    print(f"{found['n']} configurations of {found['seeds']} seeds: {found['pool']}")
+    if found["nothing_to_select"]:
+        print("the configurations hardly differ beyond the noise of their seeds: there is nothing to select")
     if found["oracle"]:
         print("beware: the search itself was told labels (oracle: true)")
-    columns = ("criterion", "regret", "95 %", "normalised", "rank correlation", "95 % ", "what it is")
+    columns = (
+        "criterion",
+        "group",
+        "regret",
+        "95 %",
+        "normalised",
+        "95 % ",
+        "rank correlation",
+        " 95 %",
+        "top 5",
+        "harm",
+    )
     table((_criterion(r) for r in found["rows"]), columns)
-    print("regret: what choosing by it loses against labels; normalised: 0 best pick, 1 random, above 1 harmful.")
+    for one in found["baselines"]:
+        print(f"  {one['name']}: regret {number(one['regret'])}, normalised {number(one['normalised_regret'])}")
+    for one in found["label_curve"]:
+        print(
+            f"  {one['labels']} labels: regret {number(one['regret'])}, normalised {number(one['normalised_regret'])}"
+        )
+    print("* fixed in advance. regret: what choosing by it loses against labels; normalised: 0 best pick, 1 random,")
+    print(
+        "above 1 harmful; top 5: regret of the best of the five first; harm: the pick is below the median; labels: how"
+    )
+    print("many labelled images, drawn at random, select as well.")
+    luck = found["by_luck"]
+    if luck:
+        print(
+            f"By luck alone the best of {luck['criteria']} criteria has a correlation of {luck['best_spearman']:.2f}."
+        )
+    said: dict[str, list[str]] = {}
+    for r in found["rows"]:
+        for remark in filter(None, (r["warning"], r["note"])):
+            said.setdefault(remark, []).append(r["criterion"])
+    for remark, names in said.items():
+        print(f"  {', '.join(names)}: {remark}")
     print("One study does not decide whether a criterion is good: the intervals are of this study only.")
+    print("What could have leaked:")
+    for line in found["checklist"]:
+        print(f"  - {line['question']} {line['answer']}: {line['why']}")
 
 
 def _criterion(r: Mapping[str, Any]) -> list[str]:
     return [
-        r["criterion"],
+        r["criterion"] + ("*" if r["primary"] else ""),
+        r["group"],
         number(r["regret"]),
         _interval(r["regret_interval"]),
         number(r["normalised_regret"]),
+        _interval(r["normalised_regret_interval"]),
         number(r["spearman"]),
         _interval(r["spearman_interval"]),
-        f"{r['about']}; {r['warning']}" if r["warning"] else r["about"],
+        number(r["top5_regret"]),
+        "yes" if r["harm"] else "no",
+        "–" if r["labels"] is None else f"{r['labels']:.0f}",
     ]
 
 

@@ -168,24 +168,30 @@ def _labels(agreement: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any
     ]
     if agreement["spearman"] is not None:
         lines.append(f"rank correlation {agreement['spearman']:+.2f} over {agreement['n']} configurations")
-    table = selection.criteria_table(rows, searched=list(space.search))
-    return _items(lines) + (_criteria(table) if table else "")
+    try:
+        found = overview.evaluated(space, rows)
+    except InputError:
+        return _items(lines)
+    return _items(lines) + _criteria(found)
 
 
-def _criteria(table: Mapping[str, Any]) -> str:
-    head = ("criterion", "regret", "95 %", "normalised", "rank correlation", "95 %")
+def _criteria(found: Mapping[str, Any]) -> str:
+    head = ("criterion", "regret", "95 %", "normalised", "rank correlation", "95 %", "best of five", "harm")
     body = [
         (
-            r["criterion"],
+            r["criterion"] + ("*" if r["primary"] else ""),
             number(r["regret"]),
             _interval(r["regret_interval"]),
             number(r["normalised_regret"]),
             number(r["spearman"]),
             _interval(r["spearman_interval"]),
+            number(r["top5_regret"]),
+            "yes" if r["harm"] else "no",
         )
-        for r in table["rows"]
+        for r in found["rows"]
     ]
-    return f"<p>Criteria that need no labels, over {escape(table['pool'])}:</p>" + _table(head, body)
+    said = f"Criteria that need no labels, over {escape(found['pool'])}; * was fixed in advance:"
+    return f"<p>{said}</p>" + _table(head, body)
 
 
 def _interval(found: Sequence[float] | None) -> str:
@@ -255,15 +261,5 @@ def _space(space: Space) -> str:
 
 
 def _leaks(space: Space) -> str:
-    """The questions of the evaluation protocol that can be answered from the space alone."""
-    same = space.objective.metric == "val/reconstruction"
-    return _items(
-        [
-            "did the search see labels? " + ("yes: oracle" if space.objective.oracle else "no"),
-            "is the search's objective the criterion of the choice? "
-            + ("yes: the choice is among trials already steered by it" if same else "no"),
-            "was the number of sprites given? "
-            + ("no, it was searched" if "sprites.count" in space.search else "yes: fixed by the space"),
-            "was a trial compared that was stopped early? no",
-        ]
-    )
+    """The checklist of the evaluation protocol."""
+    return _items(f"{c['question']} {c['answer']}: {c['why']}" for c in selection.checklist(space.to_dict()))

@@ -76,7 +76,7 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path):
     assert [p for p in tmp_path.iterdir() if p.suffix != ".lock"] == []
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "usps", "svhn"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "usps", "svhn", "svhn_extra"])
 def test_originals_that_are_missing_or_wrong_are_named(tmp_path, name, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", _no_network)
     source = DATASETS[name]

@@ -29,7 +29,7 @@ def home(tmp_path_factory):
     tracker = Tracker(home, "study", space_hash="abc", tags={"sprite.code": "c0de", "sprite.data": "da7a"})
     for number in (0, 1):
         tracker.begin(record(number), [3, 4])
-        tracker.end(record(number), [], None)
+        tracker.end(record(number), [])
     tracker.close()
     return home
 

@@ -4,11 +4,9 @@ import json
 import math
 import random
 
-import numpy as np
 import pytest
 
-from sprite_search.selection import CRITERIA, agreement, candidates, choose, criteria_table
-from sprite_search.selection.agreement import normalised_regret, spearman
+from sprite_search.selection import CRITERIA, agreement, candidates, choose
 from sprite_search.selection.criteria import criterion
 
 
@@ -167,37 +165,6 @@ def test_agreement_by_hand():
 def test_agreement_needs_labels():
     rows = [{k: v for k, v in r.items() if not k.startswith("labels/")} for r in labelled()]
     assert agreement(rows, choose(rows)) is None
-    assert criteria_table(rows) is None
-
-
-def test_spearman_is_scipys():
-    from scipy.stats import spearmanr
-
-    generator = np.random.default_rng(1)
-    for _ in range(10):
-        a, b = generator.integers(0, 6, 12), generator.normal(size=12)
-        assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert spearman([1, 2], [1, 2]) is None
-    assert spearman([1, 1, 1], [1, 2, 3]) == 0.0
-
-
-def test_regret_is_0_for_the_best_1_for_the_mean_and_undefined_where_all_are_equal():
-    labels = np.array([0.2, 0.4, 0.9])
-    assert normalised_regret(labels, 0.9) == 0
-    assert normalised_regret(labels, 0.5) == pytest.approx(1)
-    assert normalised_regret(np.full(3, 0.5), 0.5) is None
-
-
-def test_the_table_of_criteria_has_regret_correlation_and_intervals():
-    table = criteria_table(labelled(), searched=["sprites.count"], draws=200)
-    named = {r["criterion"]: r for r in table["rows"]}
-    fit = named["reconstruction"]
-    assert fit["regret"] == pytest.approx(0.1) and fit["spearman"] == pytest.approx(0.8)
-    low, high = fit["regret_interval"]
-    assert 0 <= low <= high <= 0.6
-    assert "sprites.count" in fit["warning"] and not named["used_sprites"]["warning"]
-    # every trial ties on used sprites: the pick is the mean of all
-    assert named["used_sprites"]["normalised_regret"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", CRITERIA)

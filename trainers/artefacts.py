@@ -65,11 +65,16 @@ class Subset:
     @classmethod
     def of(cls, dataset: Dataset, *, scenes: bool, device: torch.device) -> Subset:
         """Held-out images first, then training images in their fixed order; depends on the data set alone."""
-        most, share, least = SCENES if scenes else SINGLE
-        count = min(most, max(least, round(share * len(dataset.images))))
-        index = torch.cat((dataset.held_out, dataset.train))[:count]
+        index = cls.index(dataset, scenes=scenes)
         held_out = np.arange(len(index)) < len(dataset.held_out)
         return cls(dataset.images[index].to(device), held_out)
+
+    @staticmethod
+    def index(dataset: Dataset, *, scenes: bool) -> Tensor:
+        """Where these images are in the data set."""
+        most, share, least = SCENES if scenes else SINGLE
+        count = min(most, max(least, round(share * len(dataset.images))))
+        return torch.cat((dataset.held_out, dataset.train))[:count]
 
     @cached_property
     def key(self) -> str:
