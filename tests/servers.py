@@ -60,28 +60,26 @@ def wait_until(ready, what, seconds=180):
 class Database:
     """A PostgreSQL server, to be stopped and started again."""
 
-    def __init__(self, folder, host="127.0.0.1", inside=()):
+    def __init__(self, host="127.0.0.1", inside=()):
         pytest.importorskip("psycopg", reason="no driver for PostgreSQL is installed")
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         if not programs:
             pytest.skip("PostgreSQL is not installed")
-        self.programs, self.folder, self.host, self.port = programs[-1], folder, host, free_port()
+        # not below pytest's folder, which only its owner may enter
+        self.folder = Path(tempfile.mkdtemp(prefix="pg"))
+        self.programs, self.host, self.port = programs[-1], host, free_port()
         self.other = [*inside, "runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else list(inside)
         if os.geteuid() == 0:
-            for part in (folder, *folder.parents):
-                if Path(tempfile.gettempdir()) in part.parents:  # somebody else is to go through
-                    part.chmod(0o755)
-            shutil.chown(folder, "postgres")
-        self.run("initdb", "-D", folder / "db", "-A", "trust", "-U", "me", "--no-sync")
-        with open(folder / "db" / "pg_hba.conf", "a") as access:
+            shutil.chown(self.folder, "postgres")
+        self.run("initdb", "-D", self.folder / "db", "-A", "trust", "-U", "me", "--no-sync")
+        with open(self.folder / "db" / "pg_hba.conf", "a") as access:
             access.write("host all all 10.77.0.0/24 trust\n")
 
     def run(self, program, *arguments):
-        told = self.folder.parent / f"{self.folder.name}.told"  # not a pipe, which the server would keep open
-        with open(told, "w") as output:
+        with open(self.folder / "told", "w") as output:  # not a pipe, which the server would keep open
             command = [*self.other, self.programs / program, *arguments]
             done = subprocess.run(command, cwd="/", stdout=output, stderr=output)
-        assert done.returncode == 0, told.read_text()
+        assert done.returncode == 0, (self.folder / "told").read_text()
 
     def start(self):
         options = f"-p {self.port} -k {self.folder} -c listen_addresses={self.host} -c fsync=off"
@@ -97,13 +95,14 @@ class Database:
 
 
 @contextmanager
-def postgresql(folder, **more):
-    database = Database(folder, **more)
-    database.start()
+def postgresql(**more):
+    database = Database(**more)
     try:
+        database.start()
         yield database
-    finally:
         database.stop()
+    finally:
+        shutil.rmtree(database.folder, ignore_errors=True)
 
 
 @contextmanager

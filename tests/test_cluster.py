@@ -114,8 +114,7 @@ def test_a_search_on_three_hosts_survives_each_of_them_but_the_first(tmp_path, c
     """One is killed and started again, one is cut off and comes back; PostgreSQL, MLflow and S3 are on the first."""
     with hosts(3, tmp_path) as net:
         first = net.inside(1)
-        (tmp_path / "pg").mkdir()
-        database = Database(tmp_path / "pg", host="10.77.0.1", inside=first)
+        database = Database(host="10.77.0.1", inside=first)
         database.start()
         studies, runs = database.create("studies"), database.create("runs").replace("://", "+psycopg://")
         home = Home(tmp_path / "home")

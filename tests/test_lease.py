@@ -148,9 +148,9 @@ def test_the_lock_of_a_journal_dies_with_its_holder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
+def database():
     """Address of a PostgreSQL server of its own; skips where there is none or no driver for it."""
-    with postgresql(tmp_path_factory.mktemp("pg")) as server:
+    with postgresql() as server:
         yield server.create("studies")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..checkpoints import open_store
@@ -15,6 +16,7 @@ from ..space import Space
 from .budget import busy_hours
 from .ledger import Job, Ledger
 from .records import TrialRecord, mean_over_seeds
+from .storage import LOST
 from .table import rows
 
 STOP_FILE = "stop"
@@ -72,6 +74,11 @@ class Driver:
 
     def next(self, trial_id: str) -> dict[str, Any] | None:
         """The next job for a worker, None when there is none now; see `finished`."""
+        with self._losing(trial_id):
+            return self._next(trial_id)
+        return None
+
+    def _next(self, trial_id: str) -> dict[str, Any] | None:
         if self.stopping() or self._dry:
             return None
         job = self.waiting.pop(0) if self.waiting else None if self.closing() else self.ledger.ask(self.space)
@@ -125,6 +132,11 @@ class Driver:
 
     def reported(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Books a report; False when the trial is to stop."""
+        with self._losing(trial_id):
+            return self._reported(trial_id, result)
+        return False
+
+    def _reported(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         job = self.jobs.get(trial_id)
         if job is None:
             return False
@@ -171,6 +183,10 @@ class Driver:
             reason: why, as far as is known.
             counts: False where nothing was wrong, as when a machine was taken away.
         """
+        with self._losing(trial_id):
+            self._crashed(trial_id, reason, counts)
+
+    def _crashed(self, trial_id: str, reason: str, counts: bool) -> None:
         job = self.jobs.get(trial_id)
         if job is None:
             return
@@ -196,6 +212,17 @@ class Driver:
         self.ledger.give(number, more)
         self._again(trial_id, f"{reason.partition(';')[0]}; it gets {more:g} GPU instead of {share:g}")
         return True
+
+    @contextmanager
+    def _losing(self, trial_id: str) -> Iterator[None]:
+        """Ends the search when the ledger or the checkpoints cannot be reached; its trials stay to be taken up."""
+        try:
+            yield
+        except LOST as error:
+            said = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+            self.fatal = f"the books of the study cannot be written ({said[0][:300]})"
+            if trial_id in self.jobs:
+                self._release(trial_id)
 
     def _objective_problem(self, metrics: Sequence[Mapping[str, float]]) -> str | None:
         name = self.space.objective.metric

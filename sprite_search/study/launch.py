@@ -85,7 +85,7 @@ def launch(
             _refuse_failures(space, ledger.records())
         driver = _run(ledger, space, home, address, progress)
         if driver.fatal:
-            raise WorkError(f"{driver.fatal}; make room and run the same command again: nothing is lost")
+            raise WorkError(f"{driver.fatal}; mend that and run the same command again: nothing is lost")
         records = tuple(ledger.records())
         _refuse_failures(space, records)
         interrupted = driver.draining or driver.stop_file.exists()

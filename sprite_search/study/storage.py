@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import optuna
+import sqlalchemy.exc
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ..errors import InputError
@@ -15,6 +16,9 @@ from ..home import Home
 from .lease import with_driver
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+#: What reading or writing a ledger raises when its database or its disk is gone or full.
+LOST = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError)
 
 #: Databases whose locks guarantee one driver per study; see `lease`.
 DATABASES = ("postgresql", "sqlite")
