@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoints import ARTEFACTS, CheckpointStore
+from .files import whole
 
 IMAGES = "images.npz"
 
@@ -157,11 +157,8 @@ def _keep(file: Path, content: bytes) -> None:
     """Writes a file whole or not at all; a home that cannot be written only costs time again."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        with os.fdopen(handle, "wb") as made:
-            made.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
+        with whole(file) as temporary:
+            temporary.write_bytes(content)
 
 
 def _load(file: Path) -> dict[str, Any] | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +12,7 @@ from . import overview, selection
 from .checkpoints import CheckpointStore, open_store
 from .console import duration, number
 from .errors import InputError
+from .files import whole
 from .home import Home
 
 if TYPE_CHECKING:
@@ -50,15 +49,8 @@ def write(home: Home, study: str, output: Path) -> str:
         raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / study}.html")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output}: its folder does not exist; make it, or name another place with -o")
-    handle, temporary = tempfile.mkstemp(dir=output.absolute().parent, suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, output)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(output) as temporary:
+        temporary.write_text(html, encoding="utf-8")
     return f"{output.absolute()}: the report of {study}, {len(html) / 2**20:.1f} MiB"
 
 

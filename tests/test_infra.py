@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from servers import KEYS, Database, free_port, process, s3, wait_until
+from servers import KEYS, free_port, postgresql, process, s3, wait_until
 
 ROOT = Path(__file__).parents[1]
 INFRA = ROOT / "infra"
@@ -236,23 +236,23 @@ def test_servers_know_their_options():
 
 
 @pytest.fixture(scope="module")
-def databases(tmp_path_factory):
+def databases():
     """A PostgreSQL server where the script of the servers has run: its port and a way to ask it."""
-    folder = tmp_path_factory.mktemp("pg")
-    database = Database(folder)
-    database.start()
     script = INFRA / "kubernetes" / "services" / "databases.sh"
 
-    def make(**passwords):
-        environment = {**os.environ, "PGHOST": str(folder), "PGPORT": str(database.port), "POSTGRES_USER": "me"}
+    def make(database, **passwords):
+        environment = {
+            **os.environ,
+            "PGHOST": str(database.folder),
+            "PGPORT": str(database.port),
+            "POSTGRES_USER": "me",
+        }
         environment["PATH"] = f"{database.programs}{os.pathsep}{os.environ['PATH']}"
         subprocess.run(["sh", script], env={**environment, **passwords}, check=True)
 
-    make(OPTUNA_PASSWORD=secrets.token_hex(8), MLFLOW_PASSWORD="it's; 'quoted'")
-    try:
+    with postgresql() as database:
+        make(database, OPTUNA_PASSWORD=secrets.token_hex(8), MLFLOW_PASSWORD="it's; 'quoted'")
         yield database, make
-    finally:
-        database.stop()
 
 
 def test_each_database_has_a_user_that_sees_no_other(databases):
@@ -273,7 +273,7 @@ def test_each_database_has_a_user_that_sees_no_other(databases):
         ask("optuna", "mlflow", "SELECT 1")
     assert ask("me", "postgres", "SELECT count(*) FROM pg_roles WHERE rolsuper AND rolname <> 'me'") == [(0,)]
 
-    make(OPTUNA_PASSWORD="another", MLFLOW_PASSWORD="another")
+    make(database, OPTUNA_PASSWORD="another", MLFLOW_PASSWORD="another")
     after = dict(ask("me", "postgres", kept))
     assert all(after[user] != before[user] for user in ("optuna", "mlflow")), "again, it changes the passwords"
     assert ask("optuna", "optuna", "SELECT * FROM mine") == [(1,)]
