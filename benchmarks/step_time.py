@@ -113,6 +113,8 @@ SHAPES: dict[str, tuple[tuple[int, int], dict[str, Any], float | None]] = {
     "dti_clustering": ((1, 28), {**MNIST, **DTI}, 0.647),
 }
 SHORTCUTS = {"mixed before placing": {"model.mix": "before_warp"}, "conv encoder": {"encoder.kind": "conv"}}
+#: Rows only a GPU gets: elsewhere bfloat16 is no faster, and compiling takes minutes.
+ON_GPU = {"shortcut: bfloat16 encoder": {"encoder.precision": "bfloat16"}, "compiled": {"training.compile": True}}
 
 
 def settings(given: Mapping[str, Any]) -> TrialConfig:
@@ -207,6 +209,8 @@ def table(name: str, rounds: int) -> None:
     for about, change in SHORTCUTS.items():
         if mixes or "model.mix" not in change:
             steps[f"ours, shortcut: {about}"] = stepper(shape, {**given, **change})
+    for about, change in ON_GPU.items() if device() != "cpu" else ():
+        steps[f"ours, {about}"] = stepper(shape, {**given, **change})
     found = in_turns(steps, rounds)
     base = found["encoder alone"]
     print(f"\n{name}: {shape[0]} x {shape[1]} x {shape[1]}, B = {given['training.batch_size']}; {conditions()}")

@@ -8,8 +8,8 @@ from trainers.encoder import ENCODERS
 from trainers.settings import TrialConfig
 
 
-def make(kind, *, size=(28, 28), channels=3, pool=2):
-    config = TrialConfig.from_flat({"encoder.kind": kind, "encoder.pool": pool})
+def make(kind, *, size=(28, 28), channels=3, **settings):
+    config = TrialConfig.from_flat({"encoder.kind": kind, **{f"encoder.{n}": v for n, v in settings.items()}})
     return ENCODERS[kind](config.encoder, channels=channels, size=size)
 
 
@@ -47,3 +47,14 @@ def test_every_parameter_gets_a_gradient(kind):
 def test_resnets_have_the_published_depth():
     depth = {k: sum(isinstance(m, torch.nn.Conv2d) for m in make(k).modules()) for k in ("resnet20", "resnet32")}
     assert depth == {"resnet20": 19, "resnet32": 31}  # the last layer of the name is the classifier, absent here
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_half_precision_is_near_full_precision(kind):
+    x = torch.rand(4, 1, 64, 64)
+    full, half = (make(kind, channels=1, size=(64, 64), precision=p).eval() for p in ("float32", "bfloat16"))
+    half.load_state_dict(full.state_dict())
+    y, near = full(x).detach(), half(x).detach()
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, y)
+    torch.testing.assert_close(near, y, rtol=0.1, atol=0.05 * float(y.abs().max()))

@@ -257,3 +257,13 @@ def test_a_finished_training_resumes_to_nothing(tmp_path):
 def test_members_that_differ_in_more_are_refused():
     with pytest.raises(SettingError, match=r"sprites.count is 4 in one member and 5"):
         train([*members(DIGITS), *members({**DIGITS, "sprites.count": 5})], device="cpu")
+
+
+@pytest.mark.soak  # minutes of compiling
+def test_a_compiled_step_and_the_plain_one_agree():
+    """Two phases: the step is compiled for each."""
+    base = {**DIGITS, "training.epochs": 2, "transformations.sprite": "identity_translation"}
+    base |= {"transformations.first": 0.5, "transformations.last": 0.5}
+    plain, compiled = (train([TrialConfig.from_flat({**base, "training.compile": c})]) for c in (False, True))
+    for a, b in zip(plain, compiled, strict=True):
+        assert b.metrics[0]["train/loss"] == pytest.approx(a.metrics[0]["train/loss"], rel=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,15 +29,24 @@ class Encoder(nn.Module):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         pool: int = setting(2, "side of the average-pooled feature map; features are flattened", low=1, high=8)
+        precision: str = setting(
+            "float32", "of the encoder's convolutions; bfloat16 is for GPUs", choices=("float32", "bfloat16")
+        )
 
-    def __init__(self, body: nn.Module, width: int, pool: int):
+    def __init__(self, body: nn.Module, width: int, pool: int, precision: str):
         super().__init__()
-        self.body, self.pool = body, pool
+        self.body, self.width, self.pool, self.precision = body, width, pool, precision
         self.features = width * pool * pool
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D)."""
-        return F.adaptive_avg_pool2d(self.body(images), self.pool).flatten(1)
+        return F.adaptive_avg_pool2d(self.maps(images), self.pool).flatten(1)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last maps of the body, in full precision: bfloat16 has not the digits for places in an image."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            found: Tensor = self.body(images)
+        return found.float()
 
 
 @ENCODERS.add("conv")
@@ -55,7 +65,7 @@ class Conv(Encoder):
             side = (side + stride - 1) // stride
             layers += [nn.Conv2d(before, width, 3, stride, 1, bias=False), BatchNorm(width), nn.ReLU()]
             before = width
-        super().__init__(nn.Sequential(*layers), before, config.pool)
+        super().__init__(nn.Sequential(*layers), before, config.pool, config.precision)
 
 
 class _Block(nn.Module):
@@ -86,7 +96,7 @@ class _CifarResNet(Encoder):
             for i in range(self.blocks):
                 layers.append(_Block(before, width, 2 if i == 0 and width > 16 else 1))
                 before = width
-        super().__init__(nn.Sequential(*layers), 64, config.pool)
+        super().__init__(nn.Sequential(*layers), 64, config.pool, config.precision)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -137,7 +147,7 @@ class ResNet18(Encoder):
         for width in (64, 128, 256, 512):
             layers += [_ProjectedBlock(before, width, 1 if width == 64 else 2), _ProjectedBlock(width, width, 1)]
             before = width
-        super().__init__(nn.Sequential(*layers), before, config.pool)
+        super().__init__(nn.Sequential(*layers), before, config.pool, config.precision)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

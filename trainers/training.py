@@ -8,10 +8,11 @@ saved between epochs is all that a resumed training needs to go on bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,10 @@ class TrainingConfig:
         low=0,
         high=10,
         source="§10.1 of the code: 0.22 for SVHN and GTSRB",
+    )
+    compile: bool = setting(
+        False,
+        "compile the step: minutes at the start and at each change of the curriculum; for long trainings",
     )
     report_every: int = setting(1, "epochs between two reports (evaluation and checkpoint)", low=1)
 
@@ -129,6 +134,7 @@ class Trainer:
         self.stack = build(self._build, self.seeds, self.device)
         self.model: SpriteModel = self.stack.template  # type: ignore[assignment]
         self.optimizer = StackedAdam(self.stack.parameters)
+        self.step = _compiled(self.stack.call) if self.config.training.compile else self.stack.call
         self.weights = self._weights()
         self.rows = self.model.rows() if self.config.get("decision.reassignment") else {}
         self.usage = torch.zeros(len(members), self.model.count, device=self.device)
@@ -203,7 +209,7 @@ class Trainer:
             x = self.images[index].to(torch.float32) / 255
             batch = index.shape[1]
             drawn = {n: u[:, :batch] if n == "gumbel" else u for n, u in next(noise).items()}
-            outcome = self.stack.call("loss", (x, drawn, self.weights), training=True, phase=phase)
+            outcome = self.step("loss", (x, drawn, self.weights), training=True, phase=phase)
             gradients = torch.autograd.grad(outcome.loss.sum(), parameters, allow_unused=True)
             self.optimizer.step(zip(names, gradients, strict=True), rates)
             sums["loss"] += outcome.loss.detach() * batch
@@ -308,3 +314,9 @@ class Trainer:
         self.usage.copy_(state["usage"])
         self.stack.load(state["model"])
         self.optimizer.load(state["optimizer"])
+
+
+def _compiled(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call as one compiled graph for each shape of a batch and each phase."""
+    torch._dynamo.config.recompile_limit = 64  # more than all phases of a curriculum
+    return torch.compile(call, dynamic=False)

@@ -31,11 +31,11 @@ class CellEncoder(Encoder):
     """An encoder whose last map is averaged to one vector of features per cell: (B, C, H, W) -> (B G², D)."""
 
     def __init__(self, encoder: Encoder, grid: int):
-        super().__init__(encoder.body, encoder.features // encoder.pool**2, 1)
+        super().__init__(encoder.body, encoder.width, 1, encoder.precision)
         self.grid = grid
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(self.body(images), self.grid).flatten(2).transpose(1, 2).flatten(0, 1)
+        return F.adaptive_avg_pool2d(self.maps(images), self.grid).flatten(2).transpose(1, 2).flatten(0, 1)
 
 
 @MODELS.add("anchors")
