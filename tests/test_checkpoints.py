@@ -101,7 +101,6 @@ def test_a_save_that_fails_leaves_the_one_before_and_nothing_else(store):
 
 KILLED = """
 import os, signal, sys
-from sprite_search import objects
 from sprite_search.checkpoints import open_store
 store = open_store(sys.argv[1])
 def die(*args):
@@ -170,7 +169,7 @@ def test_a_history_that_a_disk_cut_off_counts_as_none(folder):
 @pytest.mark.parametrize("address", ["s3:/bucket://x", "ftp://host/checkpoints", "s3://sprites/none"])
 def test_an_address_that_cannot_be_used_is_refused_with_what_to_do(address, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("sprite_search.objects._PATIENCE", 0.0)
+    monkeypatch.setattr("sprite_search.checkpoints.objects._PATIENCE", 0.0)
     with pytest.raises(InputError, match="SPRITE_CHECKPOINTS"):
         open_store(address).check()
 
@@ -221,7 +220,7 @@ def test_a_worker_cut_off_from_the_others_spoils_nothing_when_it_comes_back(obje
 def test_a_store_that_is_away_for_a_while_is_waited_for(objects, monkeypatch):
     store, answers = open_store("s3://sprites/away"), [OSError("AWS Error NETWORK_CONNECTION")] * 3
     put = store._put
-    monkeypatch.setattr("sprite_search.objects.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sprite_search.checkpoints.objects.time.sleep", lambda seconds: None)
     monkeypatch.setattr(
         store, "_put", lambda *args: put(*args) if not answers else (_ for _ in ()).throw(answers.pop())
     )
@@ -230,7 +229,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(objects, monkeypatch):
 
 
 def test_downloads_do_not_fill_the_disk(objects, monkeypatch):
-    monkeypatch.setattr("sprite_search.objects._KEPT", 3)
+    monkeypatch.setattr("sprite_search.checkpoints.objects._KEPT", 3)
     store = open_store("s3://sprites/many")
     save(store, 0, 1)
     folders = [store.latest("study", 0) for _ in range(5)]

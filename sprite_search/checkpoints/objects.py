@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .checkpoints import ARTEFACTS, PICTURES, WEIGHTS, CheckpointStore, History
-from .errors import InputError, WorkError
+from ..errors import InputError, WorkError
+from .base import ARTEFACTS, PICTURES, WEIGHTS, CheckpointStore, History
 
 _PATIENCE = 300.0  #: seconds for which a store that does not answer is tried again
 _KEPT = 20  #: downloads kept at a time

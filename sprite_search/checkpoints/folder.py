@@ -1,4 +1,4 @@
-"""Checkpoints of trials: whole or not there, kept apart from Ray so that any driver can take them up."""
+"""Checkpoints in a folder, where a rename is whole and a lock dies with its holder."""
 
 from __future__ import annotations
 
@@ -9,83 +9,12 @@ import os
 import shutil
 import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from .errors import InputError, WorkError
-
-WEIGHTS = "checkpoint.pt"
-PICTURES, ARTEFACTS = "pictures", "artefacts"
-
-History = list[dict[str, Any]]  #: reports: {"epoch", "time", "metrics": [per seed]}
-
-
-class CheckpointStore(ABC):
-    """What a training saves, with `history.json` and `pictures/`, by study and trial.
-
-    Only a trial's newest checkpoint is kept. Its history holds all reports so far, so that a curve can be
-    completed after any crash.
-    """
-
-    root: Any
-
-    @abstractmethod
-    def check(self) -> None:
-        """InputError where nothing can be kept."""
-
-    @abstractmethod
-    def save(self, study: str, number: int, epoch: int, write: Callable[[Path], None], history: History) -> Path | None:
-        """Writes a checkpoint in full, then makes it the trial's only one; returns its folder, if it has one.
-
-        Args:
-            write: fills the folder it is given.
-            history: all reports so far.
-        Raises:
-            OSError: as the system says (no space, no permission); the one before stays in place.
-        """
-
-    @abstractmethod
-    def latest(self, study: str, number: int) -> Path | None:
-        """A folder with the newest checkpoint, None when there is none."""
-
-    @abstractmethod
-    def pictures(self, study: str, number: int) -> Path | None:
-        """A folder with the pictures of the newest checkpoint, by seed; None when it has none."""
-
-    @abstractmethod
-    def artefacts(self, study: str, number: int) -> Path | None:
-        """A folder with the `artefacts` of the newest checkpoint (see the module of that name); None without one."""
-
-    @abstractmethod
-    def history(self, study: str, number: int) -> History:
-        """All reports the newest checkpoint knows of."""
-
-    @abstractmethod
-    def numbers(self, study: str) -> list[int]:
-        """The trials that have something here, in order."""
-
-    @abstractmethod
-    def drop(self, study: str, number: int) -> None:
-        """Drops the weights of a trial; history and pictures stay."""
-
-    @abstractmethod
-    def owned(self, study: str, number: int, attempt: int = 1) -> AbstractContextManager[None]:
-        """Holds a trial: a worker left over from a killed driver must not write beside a new one.
-
-        Args:
-            attempt: which start of the trial this is; a later one takes the trial from an earlier.
-        Raises:
-            WorkError: another worker still writes, or, from `save`, a later attempt has begun.
-        """
-
-    def retain(self, study: str, keep: set[int]) -> None:
-        """Drops the weights of all trials but those to keep."""
-        for number in self.numbers(study):
-            if number not in keep:
-                self.drop(study, number)
+from ..errors import InputError, WorkError
+from .base import PICTURES, WEIGHTS, CheckpointStore, History
 
 
 class FolderStore(CheckpointStore):
@@ -173,12 +102,3 @@ class FolderStore(CheckpointStore):
                         raise WorkError(f"{folder}: another worker still trains this trial") from None
                     time.sleep(0.2)
             yield
-
-
-def open_store(root: str | Path) -> CheckpointStore:
-    """The store at `root`: a folder, or an address such as ``s3://bucket/prefix``; InputError where that is none."""
-    if "://" not in str(root):
-        return FolderStore(root)
-    from .objects import ObjectStore
-
-    return ObjectStore(str(root))
