@@ -1,6 +1,7 @@
 """What several tests need: small trained models, and homes whose MLflow store is made already."""
 
 import os
+import signal
 import sqlite3
 from contextlib import closing
 
@@ -52,6 +53,12 @@ STORES = (
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell that starts the tests in the background leaves SIGINT ignored, and what they start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _train(given, folder, seeds):
