@@ -46,12 +46,21 @@ def measured(folder: Path, draws: int) -> dict[str, Any]:
         raise InputError(f"{folder}: holds no study with labels; export some first, see --help")
     over = selection.over_studies(judged, draws=draws)
     calibration = selection.calibrate({one.name: selection.choices(one) for one in studies})
+    learned = selection.by_selector(selection.leave_one_out(studies))
     return {
         "judged": judged,
         "over": over,
         "calibration": calibration,
-        "goals": selection.goals(over, calibration=calibration),
+        "learned": learned,
+        "goals": selection.goals(over, calibration=calibration, learned=_generalisation(learned)),
     }
+
+
+def _generalisation(learned: Sequence[Found]) -> dict[str, float] | None:
+    """Mean normalised regret of the ridge model with a study and with a family left out."""
+    own = {o["scheme"]: o["normalised_regret"] for o in learned if o["selector"] == "ridge"}
+    schemes = {"study": "study left out", "family": "family left out"}
+    return {n: own[s] for n, s in schemes.items()} if own.keys() >= set(schemes.values()) else None
 
 
 def studies(found: Found) -> str:
@@ -97,7 +106,7 @@ def _criterion(r: Found) -> list[str]:
         f"{r['harm']:.0%}",
         *(_two(r[n]) for n in ("flat", "restart")),
         _whole(r["labels"]),
-        *("–" if p is None else f"{p:.3f}" for p in ps),
+        *map(_p, ps),
     ]
 
 
@@ -141,6 +150,27 @@ def abstention(found: Found) -> str:
     return _table(("reliability asked for", "searches with a choice", "of these, normalised regret ≤ 0.2"), body)
 
 
+def learned(found: Found) -> str:
+    """What learned selectors would do, and whether one of them ships."""
+    names = ("normalised_regret", "worst", "spearman")
+    body = [
+        [o["selector"], o["scheme"], str(o["studies"]), *(_two(o[n]) for n in names), _share(o["harm"]), _p(o["p"])]
+        for o in found["learned"]
+    ]
+    proved = selection.ships(found["learned"])
+    said = (
+        f"On these studies {' and '.join(proved)} would do better than `borda` on families it never saw."
+        if proved
+        else "None of them does better than `borda` on families it never saw, so none is a way to `select`."
+    )
+    if not any(o["scheme"] == "family left out" for o in found["learned"]):
+        said = "There is nothing to learn from yet: that takes studies of two families at least."
+    return (
+        _table(("selector", "scheme", "studies", "normalised regret", "worst", "Spearman", "harm"), body)
+        + f"\n\n{said}"
+    )
+
+
 def summary(found: Found) -> str:
     """In one sentence, how much this is."""
     over = found["over"]
@@ -161,6 +191,7 @@ SECTIONS: dict[str, Callable[[Found], str]] = {
     "each": each,
     "pools": pools,
     "goals": goals,
+    "learned": learned,
     "abstention": abstention,
 }
 
@@ -187,6 +218,10 @@ def _interval(found: Sequence[float] | None) -> str:
 
 def _two(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _whole(value: float | None) -> str:

@@ -14,6 +14,7 @@ from .evaluation import evaluate, label_curve, separated
 from .goals import goals
 from .labels_needed import worth
 from .leakage import checklist
+from .learned import by_selector, leave_one_out, ships
 from .pool import Candidate, Seed, candidates, without_labels
 from .redraws import Recompute, pairs_of, recompute_from, recompute_with
 from .studies import by_family, judge, over_studies
@@ -30,6 +31,7 @@ __all__ = [
     "Study",
     "agreement",
     "by_family",
+    "by_selector",
     "calibrate",
     "candidates",
     "checklist",
@@ -39,6 +41,7 @@ __all__ = [
     "goals",
     "judge",
     "label_curve",
+    "leave_one_out",
     "load",
     "over_studies",
     "pairs_of",
@@ -47,6 +50,7 @@ __all__ = [
     "records",
     "save",
     "separated",
+    "ships",
     "studies_in",
     "without_labels",
     "worth",
