@@ -111,16 +111,18 @@ def choice(home: Home, study: str, by: str = selection.AUTO) -> dict[str, Any]:
 
 
 def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO) -> dict[str, Any]:
-    """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them.
+    """{study, choice, audit, agreement, oracle}: only the agreement sees labels; it is None without them.
 
     Args:
         rows: from `judged`.
     """
-    found = _choose(space, selection.without_labels(rows), by)
+    plain, objective = selection.without_labels(rows), space.objective
+    found = _choose(space, plain, by)
     return {
         "study": space.name,
-        "oracle": space.objective.oracle,
+        "oracle": objective.oracle,
         "choice": found.to_dict(),
+        "audit": selection.audit(plain, metric_name=objective.metric, direction=objective.direction),
         "agreement": selection.agreement(rows, found),
     }
 

@@ -155,8 +155,20 @@ def choice(found: Mapping[str, Any]) -> None:
         print(f"  - not compared: trial {one['trial']} {one['why']}")
     if found["oracle"]:
         print("  - beware: the search itself was told labels (oracle: true)")
+    audit(found["audit"])
     if found["agreement"] is not None:
         agreement(found["agreement"])
+
+
+def audit(found: Mapping[str, Any]) -> None:
+    """Alarms of the criteria that neither the search nor the choice may use."""
+    alarming = [q["says"] for q in found["questions"] if q["alarm"]]
+    if alarming:
+        print(f"the audit, by {', '.join(found['criteria'])}, which nothing else uses, is alarmed:")
+    elif any(q["alarm"] is False for q in found["questions"]):
+        print(f"the audit, by {', '.join(found['criteria'])}, which nothing else uses, raises no alarm")
+    for said in alarming:
+        print(f"  - {said}")
 
 
 def agreement(found: Mapping[str, Any]) -> None:

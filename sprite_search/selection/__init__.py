@@ -7,6 +7,7 @@ Nothing here needs Ray, MLflow, torch or a store: tables in, tables out.
 """
 
 from .agreement import agreement
+from .audit import AUDIT, AUDIT_SCENES, alarms, audit, best_of_n
 from .calibration import calibrate, choices
 from .choice import AUTO, Choice, choose
 from .criteria import CRITERIA, Criterion
@@ -21,6 +22,8 @@ from .studies import by_family, judge, over_studies
 from .tables import Study, load, records, save, studies_in
 
 __all__ = [
+    "AUDIT",
+    "AUDIT_SCENES",
     "AUTO",
     "CRITERIA",
     "Candidate",
@@ -30,6 +33,9 @@ __all__ = [
     "Seed",
     "Study",
     "agreement",
+    "alarms",
+    "audit",
+    "best_of_n",
     "by_family",
     "by_selector",
     "calibrate",
