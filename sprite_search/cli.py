@@ -162,14 +162,15 @@ def stop(study: str, home: str | None) -> None:
 
 
 @main.command()
-@click.argument("study")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY…")
 @options.home
 @options.as_json
-def criteria(study: str, home: str | None, as_json: bool) -> None:
-    """Compare the label-free criteria with the labels of STUDY."""
+def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
+    """Compare the label-free criteria with the labels of STUDY; of several, over them."""
     from . import overview
 
-    _show(overview.criteria(Home.locate(home), study), as_json, "criteria")
+    found = overview.criteria(Home.locate(home), list(dict.fromkeys(studies)))
+    _show(found, as_json, "over_studies" if "over_studies" in found else "criteria")
 
 
 @main.command()

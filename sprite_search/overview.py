@@ -111,16 +111,18 @@ def choice(home: Home, study: str, by: str = selection.AUTO) -> dict[str, Any]:
 
 
 def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO) -> dict[str, Any]:
-    """{study, choice, agreement, oracle}: the choice never sees labels, the agreement is None without them.
+    """{study, choice, audit, agreement, oracle}: only the agreement sees labels; it is None without them.
 
     Args:
         rows: from `judged`.
     """
-    found = _choose(space, selection.without_labels(rows), by)
+    plain, objective = selection.without_labels(rows), space.objective
+    found = _choose(space, plain, by)
     return {
         "study": space.name,
-        "oracle": space.objective.oracle,
+        "oracle": objective.oracle,
         "choice": found.to_dict(),
+        "audit": selection.audit(plain, metric_name=objective.metric, direction=objective.direction),
         "agreement": selection.agreement(rows, found),
     }
 
@@ -133,12 +135,40 @@ def _choose(space: Space, rows: Sequence[Mapping[str, Any]], by: str) -> selecti
         raise InputError(f"--by: {error}") from None
 
 
-def criteria(home: Home, study: str) -> dict[str, Any]:
-    """Every label-free criterion beside the labels of one study; InputError where it has no labels.
+def criteria(home: Home, studies: Sequence[str]) -> dict[str, Any]:
+    """Every label-free criterion beside the labels of studies; InputError where one has no labels.
 
     Returns:
-        {study, oracle, checklist}, what `selection.evaluate` found, and `label_curve`: what selecting by so many
-        labels loses; each criterion then has `labels`, the number it is worth.
+        of one study what `selection.judge` found; of several {studies: one such each, over_studies, goals}.
+    """
+    found = [judgement(tables(home, study)) for study in studies]
+    if len(found) == 1:
+        return _plain(found[0])
+    over = selection.over_studies(found)
+    return {"studies": [_plain(f) for f in found], "over_studies": over, "goals": selection.goals(over)}
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the redraws, which are of use to a program only."""
+    return {n: v for n, v in found.items() if n != "redrawn"}
+
+
+def judgement(study: selection.Study) -> dict[str, Any]:
+    """What `selection.judge` finds in a study; InputError where there is nothing to compare with."""
+    found = selection.judge(study)
+    if found is None:
+        raise InputError(
+            f"{study.name}: fewer than two finished trials have label metrics, so criteria cannot be compared with"
+            " labels; use a data set with labels, or `select`, which needs none"
+        )
+    return found
+
+
+def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = None) -> selection.Study:
+    """The tables of a study in the home, labels apart from the rest.
+
+    Args:
+        rows: of `judged`, where they are at hand.
     """
     from .artefacts import collected
     from .checkpoints import open_store
@@ -146,20 +176,16 @@ def criteria(home: Home, study: str) -> dict[str, Any]:
 
     ledger = Ledger.open(home, study)
     space = ledger.space()
-    rows = judged(home, study, ledger.records())
+    rows = judged(home, study, ledger.records()) if rows is None else rows
     finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
     arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
-    found = evaluated(space, rows, selection.recompute_from(finished, arrays))
-    curve = _label_curve(home, space, rows, arrays)
-    for row in found["rows"]:
-        row["labels"] = selection.worth(curve, row["normalised_regret"])
-    return {
-        "study": study,
-        "oracle": space.objective.oracle,
-        **found,
-        "label_curve": curve,
-        "checklist": selection.checklist(space.to_dict()),
-    }
+    return selection.Study.of(
+        study,
+        rows,
+        space=space.to_dict(),
+        pairs=selection.pairs_of(finished, arrays),
+        label_curve=_label_curve(home, space, rows, arrays),
+    )
 
 
 def _label_curve(
@@ -184,17 +210,3 @@ def _label_curve(
     # labels that judge the choice are not those it is made by
     same = {key: own["A"][~subset.held_out, 0] for key, own in arrays.items() if str(own["subset"]) == subset.key}
     return selection.label_curve(*selection.separated(rows), same, labels[~subset.held_out])
-
-
-def evaluated(
-    space: Space, rows: Sequence[Mapping[str, Any]], recompute: selection.Recompute | None = None
-) -> dict[str, Any]:
-    """What `selection.evaluate` finds in rows of `judged`; InputError where there is nothing to compare with."""
-    plain, labels = selection.separated(rows)
-    found = selection.evaluate(plain, labels, recompute=recompute, searched=list(space.search))
-    if found is None:
-        raise InputError(
-            f"{space.name}: fewer than two finished trials have label metrics, so criteria cannot be compared with"
-            " labels; use a data set with labels, or `select`, which needs none"
-        )
-    return found

@@ -155,8 +155,20 @@ def choice(found: Mapping[str, Any]) -> None:
         print(f"  - not compared: trial {one['trial']} {one['why']}")
     if found["oracle"]:
         print("  - beware: the search itself was told labels (oracle: true)")
+    audit(found["audit"])
     if found["agreement"] is not None:
         agreement(found["agreement"])
+
+
+def audit(found: Mapping[str, Any]) -> None:
+    """Alarms of the criteria that neither the search nor the choice may use."""
+    alarming = [q["says"] for q in found["questions"] if q["alarm"]]
+    if alarming:
+        print(f"the audit, by {', '.join(found['criteria'])}, which nothing else uses, is alarmed:")
+    elif any(q["alarm"] is False for q in found["questions"]):
+        print(f"the audit, by {', '.join(found['criteria'])}, which nothing else uses, raises no alarm")
+    for said in alarming:
+        print(f"  - {said}")
 
 
 def agreement(found: Mapping[str, Any]) -> None:
@@ -194,6 +206,7 @@ def criteria(found: Mapping[str, Any]) -> None:
         " 95 %",
         "top 5",
         "harm",
+        "labels",
     )
     table((_criterion(r) for r in found["rows"]), columns)
     for one in found["baselines"]:
@@ -242,6 +255,39 @@ def _criterion(r: Mapping[str, Any]) -> list[str]:
 
 def _interval(found: Sequence[float] | None) -> str:
     return f"{found[0]:.2f} … {found[1]:.2f}" if found else "–"
+
+
+def over_studies(found: Mapping[str, Any]) -> None:
+    """Criteria over several studies, and which goals are met."""
+    over = found["over_studies"]
+    print(f"{len(over['studies'])} studies ({', '.join(over['studies'])}) of {len(over['families'])} families of data")
+    for name in over["left_out"]:
+        print(f"  {name} is left out: its configurations hardly differ beyond the noise of their seeds")
+    columns = ("criterion", "studies", "normalised", "95 %", "worst", "rank correlation", "least", "regret", "harm")
+    table((_over_studies(r) for r in over["rows"]), (*columns, "labels", "p random", "p baseline"))
+    print("* fixed in advance; p: exact, one-sided, that it does better than a random pick and than reconstruction")
+    print("(Wilcoxon over studies), by Holm's correction for those that were fixed in advance, else as it is.")
+    print("goals, of borda:")
+    rows = [[g["goal"], number(g["value"]), *(f"{g[n]:g}" for n in ("minimum", "good", "moonshot")), g["met"]]
+            for g in found["goals"]]  # fmt: skip
+    table(rows, ("goal", "found", "minimum", "good", "moonshot", "met"))
+
+
+def _over_studies(r: Mapping[str, Any]) -> list[str]:
+    ps = [r[f"{p}_holm"] if r["primary"] else r[p] for p in ("p_random", "p_baseline")]
+    return [
+        r["criterion"] + ("*" if r["primary"] else ""),
+        str(r["studies"]),
+        number(r["normalised_regret"]),
+        _interval(r["normalised_regret_interval"]),
+        number(r["normalised_regret_worst"]),
+        number(r["spearman"]),
+        number(r["spearman_worst"]),
+        number(r["regret"]),
+        f"{r['harm']:.0%}",
+        "–" if r["labels"] is None else f"{r['labels']:.0f}",
+        *("–" if p is None else f"{p:.3f}" for p in ps),
+    ]
 
 
 def best_trials(found: Mapping[str, Any], count: int = 5) -> None:

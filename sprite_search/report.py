@@ -161,7 +161,7 @@ def _labels(agreement: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any
     if agreement["spearman"] is not None:
         lines.append(f"rank correlation {agreement['spearman']:+.2f} over {agreement['n']} configurations")
     try:
-        found = overview.evaluated(space, rows)
+        found = overview.judgement(selection.Study.of(space.name, rows, space=space.to_dict()))
     except InputError:
         return _items(lines)
     return _items(lines) + _criteria(found)

@@ -81,3 +81,39 @@ def test_mistakes_end_the_accuracy_benchmark_with_a_sentence(tmp_path, capsys, w
     with pytest.raises(SystemExit, match="2"):
         made["main"]([*wrong, "--home", str(tmp_path)])
     assert words in capsys.readouterr().err
+
+
+def test_the_page_of_criteria_is_made_again_from_exported_tables(tmp_path, capsys):
+    from test_studies import study
+
+    from sprite_search.selection import save
+
+    made = runpy.run_path(str(BENCHMARKS / "criteria.py"))
+    for i, name in enumerate(("usps", "gtsrb8")):
+        save(study(f"criteria-{name}", seed=i, dataset=name), tmp_path / "tables" / name)
+    page = tmp_path / "page.md"
+    page.write_text((BENCHMARKS.parent / "docs" / "selection.md").read_text())
+    asked = ["--tables", str(tmp_path / "tables"), "--page", str(page), "--draws", "20"]
+    made["main"](asked)
+    first = page.read_text()
+    assert "Studies: 2; families: digits, traffic signs." in first
+    assert "| gtsrb8 | traffic signs | 10 × 3 |" in first and "**description_length**" in first
+    made["main"](asked)
+    assert page.read_text() == first
+    assert capsys.readouterr().out.count("page.md") == 2
+
+
+@pytest.mark.parametrize(("text", "words"), [("no marks", "<!-- summary -->"), (None, "holds no study with labels")])
+def test_a_page_without_marks_or_tables_is_told(tmp_path, capsys, text, words):
+    from test_studies import study
+
+    from sprite_search.selection import save
+
+    made = runpy.run_path(str(BENCHMARKS / "criteria.py"))
+    page = tmp_path / "page.md"
+    page.write_text(text or "")
+    if text:
+        save(study(), tmp_path / "tables" / "one")
+    with pytest.raises(SystemExit, match="2"):
+        made["main"](["--tables", str(tmp_path / "tables"), "--page", str(page), "--draws", "5"])
+    assert words in capsys.readouterr().err

@@ -95,6 +95,22 @@ def test_reliability_is_the_normal_probability_of_the_gap():
     assert choose(rows).reliability == pytest.approx(0.8413, abs=0.03)
 
 
+def test_who_leads_by_luck_alone_is_rarely_called_reliable():
+    """Thirty equal configurations: without shrinking their means a fifth of the leaders would be trusted."""
+    draw = random.Random(0).gauss
+    trusted = 0
+    for _ in range(40):
+        choice = choose([r for t in range(30) for r in config(t, [draw(0, 1) for _ in range(3)])], by="reconstruction")
+        trusted += not choice.abstained
+    assert trusted <= 4
+
+
+def test_means_that_spread_less_than_their_noise_leave_all_equally_likely():
+    rows = [r for t in range(5) for r in config(t, (t * 1e-3 - 1, t * 1e-3 + 1))]
+    choice = choose(rows)
+    assert choice.reliability == pytest.approx(1 / 5) and choice.abstained
+
+
 @pytest.mark.parametrize("by", [*CRITERIA, "objective"])
 def test_permuting_labels_leaves_the_choice_byte_identical(by):
     rows = [*clear_study(), *config(7, (0.001, 0.002), **{"val/used_sprites": 0.1})]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .combination import WAYS
 from .criteria import CRITERIA, Criterion, Row, criterion, metric, number
@@ -173,6 +174,9 @@ def reliability(ranked: Sequence[Candidate], draws: int = DRAWS) -> float | None
     with standard error s/√n. As two or three seeds say little about s, it is the root of the average
     of the configuration's own variance (n - 1 degrees of freedom) and the median variance of the pool
     (weighing as much as two seeds). The generator is seeded, so equal tables give equal answers.
+
+    Who leads leads partly by luck: from four configurations on, the means are drawn towards their common mean by
+    what the noise explains of their spread (James & Stein 1961). Where that is all, any of them may lead.
     """
     own = [float(np.var([s.cost for s in c.seeds], ddof=1)) if len(c.seeds) > 1 else math.nan for c in ranked]
     known = [v for v in own if not math.isnan(v)]
@@ -182,10 +186,21 @@ def reliability(ranked: Sequence[Candidate], draws: int = DRAWS) -> float | None
     counts = np.array([len(c.seeds) for c in ranked])
     freedom = counts - 1
     variance = (2 * pooled + freedom * np.nan_to_num(own)) / (2 + freedom)
-    means = np.array([c.cost for c in ranked])
+    means, errors = np.array([c.cost for c in ranked]), variance / counts
+    keep = _kept_of_spread(means, errors)
+    if keep == 0:
+        return 1 / len(ranked)
     noise = np.random.default_rng(0).standard_normal((draws, len(ranked)))
-    redrawn = means + noise * np.sqrt(variance / counts)
+    redrawn = keep * means + noise * np.sqrt(keep * errors)
     return float((redrawn.argmin(1) == 0).mean())
+
+
+def _kept_of_spread(means: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """Share of the spread of the means that is not noise; 1 for fewer than four, of which it cannot be told."""
+    spread = float(((means - means.mean()) ** 2).sum())
+    if len(means) < 4 or spread == 0:
+        return 1.0
+    return max(0.0, 1 - (len(means) - 3) * float(errors.mean()) / spread)
 
 
 def _unsure(ranked: Sequence[Candidate], trust: float | None) -> list[str]:

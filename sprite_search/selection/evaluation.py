@@ -134,8 +134,12 @@ def survivors(rows: Iterable[Row], labels: Labels, target: str, *, fresh: bool =
     return {"random": [r for r in finished if r.get("arm") in UNSTEERED], "finished": finished, "last": known}
 
 
-def _main(pools: Mapping[str, Sequence[Row]]) -> str:
+def main_pool(pools: Mapping[str, list[Row]]) -> list[Row]:
     """The pool that criteria are judged on."""
+    return pools[_main(pools)]
+
+
+def _main(pools: Mapping[str, Sequence[Row]]) -> str:
     return "random" if _count(pools["random"]) >= FEWEST else "finished"
 
 
@@ -154,7 +158,7 @@ def label_curve(
     if target is None:
         return []
     pools = survivors(rows, labels, target)
-    pool = [r for r in pools[_main(pools)] if key(r) in assignments]
+    pool = [r for r in main_pool(pools) if key(r) in assignments]
     if _count(pool) < 2 or not len(classes):
         return []
     places = grid([key(r) for r in pool])

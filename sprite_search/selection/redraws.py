@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -129,24 +130,42 @@ class Costs:
         return {way: WAYS[way](table) for way in ways}
 
 
-def recompute_from(rows: Iterable[Row], artefacts: Mapping[Key, Mapping[str, Any]]) -> Recompute | None:
-    """Computes the criteria in `CHEAP` again for any redraw of the models; None where there are no artefacts.
+@dataclass(frozen=True)
+class Pairs:
+    """What redraws need to know of a pool: its models (C), their held-out errors (C,) and agreements (C, C)."""
 
-    The agreement of all pairs is computed once. A configuration that is drawn twice is no reference for itself.
-    """
-    models = {key(r): Model(r, artefacts[key(r)]) for r in rows if key(r) in artefacts}
+    keys: tuple[Key, ...]
+    errors: Floats
+    agreement: Floats
+
+
+def pairs_of(rows: Iterable[Row], artefacts: Mapping[Key, Mapping[str, Any]]) -> Pairs | None:
+    """The agreement of all pairs of models; None where there are no artefacts, or none of the same images."""
+    models = [Model(r, artefacts[key(r)]) for r in rows if key(r) in artefacts]
     needs = frozenset().union(*(CRITERIA[n].needs for n in CHEAP))
-    known = [m for m in models.values() if not m.missing(needs)]
+    known = [m for m in models if not m.missing(needs)]
     if len({m.subset for m in known}) != 1:
         return None
-    index = {key(m.row): i for i, m in enumerate(known)}
-    agreement = Pool(known).agreement
+    pool = Pool(known)
+    return Pairs(tuple(key(m.row) for m in known), pool.errors, pool.agreement)
+
+
+def recompute_with(rows: Iterable[Row], pairs: Pairs | None) -> Recompute | None:
+    """Computes the criteria in `CHEAP` again for any redraw of the models; None without `pairs`.
+
+    A configuration that is drawn twice is no reference for itself.
+    """
+    if pairs is None:
+        return None
+    index = {k: i for i, k in enumerate(pairs.keys)}
+    by_key = {key(r): r for r in rows}
+    known = [Model(by_key.get(k, {"trial": k[0], "seed": k[1]}), {}) for k in pairs.keys]
 
     def recompute(keys: Sequence[Key]) -> dict[str, Floats]:
         there = [i for i, k in enumerate(keys) if k in index]
         at = np.array([index[keys[i]] for i in there], dtype=np.int64)
         pool = Pool([known[i] for i in at])
-        pool.agreement = agreement[np.ix_(at, at)]
+        pool.agreement, pool.errors = pairs.agreement[np.ix_(at, at)], pairs.errors[at]
         found = {name: np.full(len(keys), np.nan) for name in CHEAP}
         for name, x in found.items():
             compute = CRITERIA[name].compute
@@ -155,6 +174,12 @@ def recompute_from(rows: Iterable[Row], artefacts: Mapping[Key, Mapping[str, Any
         return found
 
     return recompute
+
+
+def recompute_from(rows: Iterable[Row], artefacts: Mapping[Key, Mapping[str, Any]]) -> Recompute | None:
+    """`recompute_with` of models whose artefacts are at hand."""
+    rows = list(rows)
+    return recompute_with(rows, pairs_of(rows, artefacts))
 
 
 def _filled(costs: Floats) -> Floats:

@@ -156,12 +156,16 @@ class Pool:
         return table
 
     @cached_property
+    def errors(self) -> NDArray[np.float64]:
+        """Held-out error of each model."""
+        return np.array([m.fit("E_hard").mean() for m in self.models])
+
+    @cached_property
     def good_fit(self) -> NDArray[np.bool_]:
         """References in the better half by held-out error, among those of as many sprites."""
-        errors = np.array([m.fit("E_hard").mean() for m in self.models])
         counts = np.array([number(m.row, "sprites.count") for m in self.models])
         good = np.zeros(len(self.models), dtype=bool)
         for count in np.unique(counts[self.reference]):
             same = self.reference & (counts == count)
-            good |= same & (errors <= np.median(errors[same]))
+            good |= same & (self.errors <= np.median(self.errors[same]))
         return good
