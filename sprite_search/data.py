@@ -45,29 +45,47 @@ def prepare(home: Home, name: str, source: Path) -> dict[str, Any]:
 
 def show(home: Home, name: str, output: Path) -> Path:
     """Draws some images of a data set, with their masks below, into a PNG; returns its path."""
-    import numpy as np
-
     from trainers.datasets import DATASETS, load
+    from trainers.kinds import OfPoints
+    from trainers.models import MODELS
     from trainers.settings import TrialConfig
 
-    from .pictures import colourise, rows
-
-    _source(name, DATASETS)
     settings: dict[str, Any] = {"dataset.name": name}
-    if name == "multi_dsprites":  # a few scenes are enough to look at
-        settings |= {"dataset.images": 200, "model.kind": "multilayer"}
+    if issubclass(_source(name, DATASETS), OfPoints):
+        settings |= {"model.kind": MODELS.names(OfPoints)[0]}
+    if name in ("multi_dsprites", "point_scenes"):  # a few scenes are enough to look at
+        settings |= {"dataset.images": 200}
     dataset = load(TrialConfig.from_flat(settings), home.data if home.data.is_dir() else None)
-    shown = {name: dataset.images[:_SHOWN].numpy() / 255}
-    if dataset.classes is not None and dataset.instances is not None:
-        shown["classes"] = np.stack([colourise(c) for c in dataset.classes[:_SHOWN].numpy()])
-        shown["instances"] = np.stack([colourise(i) for i in dataset.instances[:_SHOWN].numpy()])
+    sheet = _clouds(dataset) if dataset.images.dim() == 3 else _images(name, dataset)
     try:
-        rows(shown).save(output, format="PNG")
+        sheet.save(output, format="PNG")
     except OSError as error:
         raise InputError(
             f"{output}: cannot be written ({error.strerror or error}); choose another path with -o"
         ) from None
     return output
+
+
+def _images(name: str, dataset: Any) -> Any:
+    """A sheet of images, with their classes and instances where there are any."""
+    import numpy as np
+
+    from .pictures import colourise, rows
+
+    shown = {name: dataset.images[:_SHOWN].numpy() / 255}
+    if dataset.classes is not None and dataset.instances is not None:
+        shown["classes"] = np.stack([colourise(c) for c in dataset.classes[:_SHOWN].numpy()])
+        shown["instances"] = np.stack([colourise(i) for i in dataset.instances[:_SHOWN].numpy()])
+    return rows(shown)
+
+
+def _clouds(dataset: Any) -> Any:
+    """A sheet of point clouds, likewise."""
+    from .point_pictures import segmentation
+
+    known = {"classes": dataset.classes, "instances": dataset.instances}
+    shown = {name: labels[: _SHOWN // 2].numpy() for name, labels in known.items() if labels is not None}
+    return segmentation(dataset.images[: _SHOWN // 2].numpy(), shown)
 
 
 def _source(name: str, family: Any) -> Any:

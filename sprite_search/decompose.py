@@ -29,6 +29,7 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
         InputError: a model or image that is missing or unreadable; nothing is written then.
     """
     from trainers import load
+    from trainers.kinds import OfPoints
     from trainers.objects import objects
 
     from .pictures import overlay
@@ -38,6 +39,11 @@ def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[
         raise InputError(f"{name}: several images have this name and would overwrite each other; decompose them apart")
     folder, member = _checkpoint(model, home)
     trained = load(folder, member=member)
+    if issubclass(trained.config.parts["model"], OfPoints):
+        raise InputError(
+            f"{model}: explains point clouds, not images; use mlflow.pyfunc.load_model(...).predict(points), or"
+            " trainers.load(folder).decompose(points), with points (N, P, 3) on the tile: x and y in -1…1, z from 0"
+        )
     shape = trained.shape
     read = [read_image(image, shape.channels, shape.size) for image in images]
     pixels = np.stack([x for x, _ in read])

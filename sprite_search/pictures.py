@@ -44,7 +44,7 @@ def save_trial_pictures(model: Any, dataset: Any, folder: Path, *, count: int = 
     images = dataset.images[picked].numpy().astype(float) / 255
     errors = [f"{e:.2g}" for e in some.error]
     sheets = {
-        "sprites": sprite_sheet(model.sprites(), _usage(model, dataset), background=model.background()),
+        "sprites": sprite_sheet(model.sprites(), usage(model, dataset), background=model.background()),
         "reconstructions": rows(
             {
                 "image": images,
@@ -65,7 +65,7 @@ def save_trial_pictures(model: Any, dataset: Any, folder: Path, *, count: int = 
     return files
 
 
-def _usage(model: Any, dataset: Any) -> Floats:
+def usage(model: Any, dataset: Any) -> Floats:
     """Share of each sprite among all that held-out images show."""
     chosen = model.decompose(dataset.images[dataset.held_out[:500]]).sprite.ravel()
     counts = np.bincount(chosen[chosen >= 0], minlength=len(model.sprites()))
@@ -80,37 +80,35 @@ def sprite_sheet(sprites: Floats, usage: Floats, *, background: Floats | None = 
     order = np.argsort(-usage, kind="stable")
     least = _CELL if len(order) > 10 else 144
     cells = [
-        _Cell(picture(sprites[k], least), f"{k}: {usage[k]:.0%}" if usage[k] else f"{k}: unused", int(k) + 1)
+        Cell(picture(sprites[k], least), f"{k}: {usage[k]:.0%}" if usage[k] else f"{k}: unused", int(k) + 1)
         for k in order
     ]
     if background is not None:
-        cells.append(_Cell(picture(background, least), "background", 0))
+        cells.append(Cell(picture(background, least), "background", 0))
     columns = 10 if len(cells) > 8 else max(1, len(cells))
-    return _grid([("", cells[i : i + columns]) for i in range(0, len(cells), columns)])
+    return grid([("", cells[i : i + columns]) for i in range(0, len(cells), columns)])
 
 
 def rows(named: Mapping[str, Floats], *, notes: Sequence[str] = ()) -> Image.Image:
     """One row per name of images (N, C, H, W), `notes` below those of the last row."""
-    lines = [(name, [_Cell(picture(image)) for image in images]) for name, images in named.items()]
+    lines = [(name, [Cell(picture(image)) for image in images]) for name, images in named.items()]
     if lines and notes:
         name, cells = lines[-1]
-        lines[-1] = (name, [_Cell(c.image, note) for c, note in zip(cells, notes, strict=False)])
-    return _grid(lines)
+        lines[-1] = (name, [Cell(c.image, note) for c, note in zip(cells, notes, strict=False)])
+    return grid(lines)
 
 
 def _transformed(images: Floats, some: Any) -> Image.Image:
     """Each image above the sprite of each of its layers as transformed for it, with its index."""
-    lines = [("image", [_Cell(picture(x)) for x in images])]
+    lines = [("image", [Cell(picture(x)) for x in images])]
     layers = some.transformed.shape[1]
     for layer in range(layers):
         cells = []
         for i, sprite in enumerate(some.sprite[:, layer]):
             shown = picture(some.transformed[i, layer]) if sprite >= 0 else _blank(picture(images[i]).size)
-            cells.append(
-                _Cell(shown, str(sprite) if sprite >= 0 else "empty", int(sprite) + 1 if sprite >= 0 else None)
-            )
+            cells.append(Cell(shown, str(sprite) if sprite >= 0 else "empty", int(sprite) + 1 if sprite >= 0 else None))
         lines.append((f"layer {layer + 1}" if layers > 1 else "sprite", cells))
-    return _grid(lines)
+    return grid(lines)
 
 
 def _segmentation(images: Floats, some: Any, true: NDArray[Any] | None) -> Image.Image:
@@ -224,14 +222,14 @@ def _outline(labels: NDArray[Any]) -> NDArray[np.bool_]:
 # -- sheets ---------------------------------------------------------------------------------------
 
 
-class _Cell:
+class Cell:
     """A picture with a caption below it, and the colour of a label before the caption."""
 
     def __init__(self, image: Image.Image, caption: str = "", label: int | None = None):
         self.image, self.caption, self.label = image, caption, label
 
 
-def _grid(lines: Sequence[tuple[str, Sequence[_Cell]]]) -> Image.Image:
+def grid(lines: Sequence[tuple[str, Sequence[Cell]]]) -> Image.Image:
     """Rows of pictures, named at the left."""
     font = _font(14)
     margin = max((_extent(part, font)[0] for name, _ in lines for part in name.split("\n")), default=0)

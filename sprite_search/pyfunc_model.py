@@ -13,7 +13,7 @@ import numpy as np
 
 
 class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
-    """Decomposes images: predict takes (N, H, W, C) uint8 and returns one row per image."""
+    """Decomposes images, (N, H, W, C) uint8, or point clouds, (N, P, 3) float32: one row for each."""
 
     def load_context(self, context: Any) -> None:
         from trainers import load
@@ -24,14 +24,15 @@ class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         """A table with a row per image.
 
         Columns: sprites (of each layer, -1 empty), confidence (of each), error (mean squared), objects (see
-        `trainers.objects`); with ``params={"reconstruction": True}`` also reconstruction, (H, W, C) in [0, 1].
+        `trainers.objects`); with ``params={"reconstruction": True}`` also reconstruction, (H, W, C) in [0, 1] or
+        (L, M, 3).
         """
         import pandas as pd
 
         from trainers.objects import objects
 
         images = np.asarray(model_input)
-        found = self.model.decompose(images.transpose(0, 3, 1, 2))
+        found = self.model.decompose(self.model.served(images))
         table = {
             "sprites": [list(map(int, row)) for row in found.sprite],
             "confidence": [list(map(float, row)) for row in found.probabilities.max(-1)],
@@ -39,7 +40,8 @@ class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             "objects": [objects(found, i) for i in range(len(images))],
         }
         if params and params.get("reconstruction"):
-            table["reconstruction"] = [x.transpose(1, 2, 0).round(4).tolist() for x in found.reconstruction]
+            shown = found.reconstruction if images.ndim == 3 else found.reconstruction.transpose(0, 2, 3, 1)
+            table["reconstruction"] = [x.round(4).tolist() for x in shown]
         return pd.DataFrame(table)
 
 

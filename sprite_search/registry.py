@@ -222,11 +222,12 @@ def _register(
     from trainers import load
 
     model = load(checkpoint, member=member)
-    shape = model.shape
-    example = np.zeros((1, *shape.size, shape.channels), np.uint8)
-    images = TensorSpec(np.dtype("uint8"), (-1, *shape.size, shape.channels))
+    example = model.example()
+    images = TensorSpec(example.dtype, (-1, *example.shape[1:]))
     params = ParamSchema([ParamSpec("reconstruction", "boolean", False)])
-    signature = ModelSignature(inputs=Schema([images]), outputs=_outputs(infer_signature), params=params)
+    signature = ModelSignature(
+        inputs=Schema([images]), outputs=_outputs(infer_signature, model.example_object), params=params
+    )
     _use(home)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):
@@ -261,10 +262,9 @@ def _register(
     return int(version.version)
 
 
-def _outputs(infer_signature: Any) -> Any:
+def _outputs(infer_signature: Any, found: Mapping[str, Any]) -> Any:
     import pandas as pd
 
-    found = {"layer": 1, "sprite": 0, "confidence": 0.5, "box": [0, 0, 8, 8], "area": 0.5, "colour": [0.5]}
     row = {"sprites": [[0, 1]], "confidence": [[0.5, 0.5]], "error": [0.5], "objects": [[found]]}
     return infer_signature(model_input=None, model_output=pd.DataFrame(row)).outputs
 

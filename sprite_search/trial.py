@@ -155,14 +155,16 @@ class SpriteTrial(tune.Trainable):
 
     def _draw(self, folder: Path, history: list[dict[str, Any]]) -> None:
         from trainers import datasets, load
+        from trainers.kinds import OfPoints
 
-        from .pictures import curves, save_trial_pictures
+        from . import pictures, point_pictures
 
         for member, seed in enumerate(self.job["seeds"]):
             model = load(folder, member=member)
             dataset = datasets.load(model.config, Path(self.job["data"]))
-            save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
-        curves(history, folder / "pictures" / "curves.png")
+            drawn = point_pictures if issubclass(model.config.parts["dataset"], OfPoints) else pictures
+            drawn.save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
+        pictures.curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}

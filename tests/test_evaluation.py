@@ -2,8 +2,8 @@
 
 import torch
 
-from trainers.evaluation import nearest_layers
 from trainers.models import Explanation
+from trainers.models.explanation import nearest_layers
 
 
 def explained(colours, choice):

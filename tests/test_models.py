@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from trainers import load, train
 from trainers.decisions import DECISIONS, MinLoss, PredictsProbabilities, gumbel
 from trainers.errors import DataError
+from trainers.kinds import OfImages
 from trainers.models import MODELS, ImageShape
 from trainers.settings import SettingError, TrialConfig
 
@@ -236,4 +237,4 @@ def test_loading_leaves_the_global_random_state_alone(trained):
 
 
 def test_all_models_are_covered_here():
-    assert set(MODELS) == {TrialConfig.from_flat(s)["model.kind"] for s in MANY}
+    assert set(MODELS.names(OfImages)) == {TrialConfig.from_flat(s)["model.kind"] for s in MANY}

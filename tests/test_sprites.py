@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from trainers.kinds import OfImages
 from trainers.kmeans import kmeans
 from trainers.settings import SettingError, TrialConfig
 from trainers.sprites import GENERATORS, Background, gaussian
@@ -19,7 +20,7 @@ def make(kind, *, masks=True, size=(12, 12), seed=0, **settings):
     return GENERATORS[kind](config.sprites, channels=3, size=size, masks=masks, samples=SAMPLES, generator=generator)
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", GENERATORS.names(OfImages))
 @pytest.mark.parametrize("masks", [True, False])
 def test_sprites_have_their_shape_and_range(kind, masks):
     colours, alphas, _ = make(kind, masks=masks)()
@@ -27,7 +28,7 @@ def test_sprites_have_their_shape_and_range(kind, masks):
     assert (alphas.shape == (5, 1, 12, 12)) if masks else (alphas is None)
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", GENERATORS.names(OfImages))
 def test_every_parameter_gets_a_gradient(kind):
     sprites = make(kind)
     colours, masks, _ = sprites()
@@ -35,7 +36,7 @@ def test_every_parameter_gets_a_gradient(kind):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in sprites.parameters())
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", GENERATORS.names(OfImages))
 def test_row_parameters_have_one_row_per_sprite_and_decide_it(kind):
     sprites = make(kind, masks=False)
     rows = dict(sprites.named_parameters())
@@ -47,13 +48,13 @@ def test_row_parameters_have_one_row_per_sprite_and_decide_it(kind):
     assert_close(colours[3], colours[1])
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", GENERATORS.names(OfImages))
 def test_the_same_seed_starts_the_same_and_another_does_not(kind):
     assert_close(make(kind, seed=1)().colours, make(kind, seed=1)().colours, rtol=0, atol=0)
     assert not torch.equal(make(kind, seed=1)().colours, make(kind, seed=2)().colours)
 
 
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", GENERATORS.names(OfImages))
 def test_masks_start_as_a_bump(kind):
     masks = make(kind)().masks
     assert (masks[:, 0, 5:7, 5:7] > 0.9).all() and (masks[:, 0, 0, 0] < 0.2).all()

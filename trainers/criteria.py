@@ -166,3 +166,35 @@ class EmptySprite:
     def penalty(p: Tensor, empty: bool, config: Config) -> Tensor:
         """p (B, L, K') -> (), from 0 (all empty) to 1/K' (none)."""
         return (1 - p[..., -1]).mean() / p.shape[-1]
+
+
+@REGULARISERS.add("layer_frequency")
+class LayerFrequency:
+    """1 − Σₗ min(fₗ, ε): every layer should show something at least at rate ε (Learnable Earth Parser, its slots).
+
+    fₗ is the share of layer l among all that layers show. There the term is divided by its ε of 0.1 / L, so that its
+    weight of 1 is one of 10 here.
+    """
+
+    when: Mapping[str, Any] = {"model.empty_sprite": True}
+    while_frozen: ClassVar[bool] = False
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        weight: float = setting(
+            0.0, "weight of the penalty on layers that never show anything", low=0, source="Loiseau et al. 2024"
+        )
+        threshold: float = setting(
+            0.1,
+            "use of a layer that is enough, as a share of 1/L",
+            above=0,
+            high=1,
+            when={"regularisers.layer_frequency.weight": POSITIVE},
+        )
+
+    @staticmethod
+    def penalty(p: Tensor, empty: bool, config: Config) -> Tensor:
+        """p (B, L, K') -> (), from 1 − L ε, all layers being used enough, up to 1."""
+        used = (1 - p[..., -1]).mean(0)
+        share = used / used.sum().clamp(min=LEAST_USE)
+        return 1 - share.clamp(max=config.threshold / p.shape[1]).sum()

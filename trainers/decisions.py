@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .families import Family
+from .kinds import OfImages
 from .settings import MULTILAYER, setting
 
 DECISIONS = Family("decision.kind")
@@ -73,6 +74,7 @@ class PredictsProbabilities(nn.Module):
             "error of the mixed image (eq. 4) or expected error over choices (eq. 3)",
             choices=("composition", "weighted_sum"),
             source="eq. 3-4",
+            when={"model.kind": OfImages},
         )
 
         presence: bool = setting(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 from . import checkpoint
 from .compositing import visibility
 from .errors import DataError
-from .evaluation import scene_labels
-from .models import Explanation, ImageShape, SpriteModel
+from .kinds import OfPoints
+from .models import Explanation
+from .models.explanation import scene_labels
 from .settings import TrialConfig
 
 #: Images explained at once.
@@ -56,11 +57,18 @@ class TrainedModel:
         epoch: how many epochs it was trained.
     """
 
-    def __init__(self, config: TrialConfig, shape: ImageShape, state: dict[str, Tensor], epoch: int, device: str):
+    #: what `decompose` returns
+    Found: ClassVar[type] = Decomposition
+    #: what `objects` says of one of them
+    example_object: ClassVar[dict[str, Any]] = {
+        "layer": 1, "sprite": 0, "confidence": 0.5, "box": [0, 0, 8, 8], "area": 0.5, "colour": [0.5],
+    }  # fmt: skip
+
+    def __init__(self, config: TrialConfig, shape: Any, state: dict[str, Tensor], epoch: int, device: str):
         self.config, self.shape, self.epoch, self.device = config, shape, epoch, torch.device(device)
-        blank = torch.zeros(1, shape.channels, *shape.size)
+        blank = torch.zeros(1, *astuple(shape))
         with torch.random.fork_rng(devices=[]):
-            self.model: SpriteModel = config.parts["model"](config, shape, blank, torch.Generator())
+            self.model: Any = config.parts["model"](config, shape, blank, torch.Generator())
         self.model.to(self.device).eval().requires_grad_(False)
         for name, tensor in self.model.state_dict().items():
             tensor.copy_(state[name])
@@ -78,18 +86,26 @@ class TrainedModel:
         """(C, H, W) in [0, 1], as learned; None for models without one."""
         if not hasattr(self.model, "background"):
             return None
-        return self.model.background()[0].clamp(0, 1).cpu().numpy()  # type: ignore[operator]
+        return self.model.background()[0].clamp(0, 1).cpu().numpy()
 
     @torch.no_grad()
-    def decompose(self, images: Any) -> Decomposition:
-        """Explains images (N, C, H, W), uint8 in 0…255 or float in 0…1; numpy or torch.
+    def decompose(self, images: Any) -> Any:
+        """The `Decomposition` of images (N, C, H, W), uint8 in 0…255 or float in 0…1; numpy or torch.
 
         Raises:
             DataError: images of another shape or type than the model was trained on.
         """
         x = self._checked(images)
         parts = [self._explain(batch.to(self.device)) for batch in x.split(BATCH)]
-        return Decomposition(**{n: _joined([p[n] for p in parts]) for n in parts[0]})
+        return self.Found(**{n: _joined([p[n] for p in parts]) for n in parts[0]})
+
+    def example(self) -> NDArray[Any]:
+        """One image as a served model is sent it: (1, H, W, C) uint8, black."""
+        return np.zeros((1, *self.shape.size, self.shape.channels), np.uint8)
+
+    def served(self, images: NDArray[Any]) -> NDArray[Any]:
+        """What `decompose` takes, from images as a served model is sent them: channels first, not last."""
+        return images.transpose(0, 3, 1, 2)
 
     def _checked(self, images: Any) -> Tensor:
         x = torch.as_tensor(np.asarray(images) if not isinstance(images, Tensor) else images)
@@ -108,7 +124,7 @@ class TrainedModel:
         return x.to(torch.float32)
 
     def _explain(self, x: Tensor) -> dict[str, NDArray[Any] | None]:
-        found: Explanation = self.model.explain(x, self.weights, phase=self.phase)  # type: ignore[operator]
+        found: Explanation = self.model.explain(x, self.weights, phase=self.phase)
         count = self.model.count
         classes, instances = scene_labels(found, count)
         masks = found.masks.clamp(0, 1)
@@ -142,4 +158,9 @@ def load(folder: Path | str, member: int = 0, device: str | None = None) -> Trai
     if not 0 <= member < len(members):
         raise DataError(f"{folder}: has {len(members)} members, no member {member}; count from 0")
     own = {name: tensor[member] for name, tensor in state["model"].items()}
-    return TrainedModel(members[member], ImageShape(*state["shape"]), own, state["epoch"], device)
+    config = members[member]
+    part = config.parts["model"]
+    made = TrainedModel
+    if issubclass(part, OfPoints):
+        from .point_decomposition import TrainedPointModel as made  # which builds on this module
+    return made(config, part.Shape(*state["shape"]), own, state["epoch"], device)

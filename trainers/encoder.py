@@ -40,9 +40,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D)."""
-        return F.adaptive_avg_pool2d(self.maps(images), self.pool).flatten(1)
+        return self.map(images).flatten(1)
 
-    def maps(self, images: Tensor) -> Tensor:
+    def map(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] -> (B, D / pool², pool, pool)."""
+        return F.adaptive_avg_pool2d(self.last_maps(images), self.pool)
+
+    def last_maps(self, images: Tensor) -> Tensor:
         """The last maps of the body, in full precision: bfloat16 has not the digits for places in an image."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             found: Tensor = self.body(images)

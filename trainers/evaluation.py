@@ -1,4 +1,4 @@
-"""Evaluation of a stack of models on held-out images: what reports carry, for each member."""
+"""Evaluation of a stack of models on held-out images (or point clouds): what reports carry, for each member."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from . import metrics
-from .compositing import label_map
+from .datasets import floats
 from .members import Stack
-from .models import Explanation, Phase
+from .models import Explanation, Model, Phase, PointExplanation
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Images explained at once, over all members.
 BATCH = 256
 
-#: Most pairs of layers, times pixels, that are compared at once.
+#: Most numbers that explaining images takes at once, see `Model.cost`.
 NUMBERS = 2**26
 
 #: A sprite counts as used when its share is at least this part of an even share 1/K.
@@ -41,43 +41,42 @@ def evaluate(
     * ``val/used_sprites``: share of the K sprites that are chosen at least 0.2/K of the time;
     * ``val/effective_sprites``: exp of the entropy of usage, from 1 to K;
     * ``val/empty_share``: share of layers that show nothing, 0 for models without an empty sprite;
-    * ``val/mask_area``: mean area of the masks of the layers that show something, as a share of the image.
+    * ``val/mask_area``: mean area of the masks of the layers that show something, as a share of the image; of point
+      clouds the share of the points that such a layer explains.
 
     Where the data set has labels, ``labels/…`` too (see `metrics`).
 
     Args:
         stack: of G models.
         dataset: its images are on the CPU; labels and held-out indices are read.
-        images: all of the data set's, uint8, on the device of the stack.
+        images: all of the data set's, on the device of the stack.
         weights: λ by name, (G,): the price λ_empty belongs to Min-Loss's search.
         phase: of the models.
     """
-    members, model = stack.members, stack.template
-    count, held_out = int(model.count), dataset.held_out  # type: ignore[arg-type]
+    model: Model = stack.template  # type: ignore[assignment]
+    members, count, held_out = stack.members, model.count, dataset.held_out
     sums: dict[str, Tensor] = {}
     kept: dict[str, list[Tensor]] = {"choice": [], "classes": [], "instances": [], "segments": []}
     scenes = dataset.instances is not None or dataset.classes is not None
-    # layers hide each other pair by pair, so many layers are explained a few images at a time
-    at_once = min(BATCH, NUMBERS // (int(model.slots) ** 2 * images[0, 0].numel()))  # type: ignore[arg-type]
+    at_once = min(BATCH, NUMBERS // model.cost())
     for index in held_out.to(images.device).split(max(1, at_once // members)):
-        x = images[index].to(torch.float32) / 255
-        found: Explanation = stack.call("explain", (weights,), (x,), training=False, phase=phase)
+        x = floats(images[index])
+        found: Explanation | PointExplanation = stack.call("explain", (weights,), (x,), training=False, phase=phase)
         shown = found.choice < count
-        area = found.masks.clamp(0, 1).mean((-3, -2, -1))
         batch = {
             "error": found.error.sum(1),
             "hard_error": found.hard_error.sum(1),
             "usage": torch.nn.functional.one_hot(found.choice, count + 1).sum((1, 2)),
-            "area": (area * shown).sum((1, 2)),
+            "area": (found.area() * shown).sum((1, 2)),
         }
         sums = {n: v + sums[n] if n in sums else v for n, v in batch.items()}
         if dataset.labels is not None:
             kept["choice"].append(found.choice[:, :, 0])
         if scenes:
-            labels = scene_labels(found, count)
-            kept["classes"].append(labels[0].to(torch.uint8 if count < 255 else torch.int32))
-            kept["instances"].append(labels[1].to(torch.uint8))
-            kept["segments"].append(nearest_layers(labels[1], found, x, count).to(torch.uint8))
+            labels = found.labels(x, count)
+            kept["classes"].append(labels.classes.to(torch.uint8 if count < 255 else torch.int32))
+            kept["instances"].append(labels.instances.to(torch.uint8))
+            kept["segments"].append(labels.segments.to(torch.uint8))
     totals = {n: v.double().cpu() for n, v in sums.items()}
     arrays = {n: torch.cat(v, 1).cpu().numpy() for n, v in kept.items() if v}
     return [
@@ -87,39 +86,6 @@ def evaluate(
         }
         for m in range(members)
     ]
-
-
-def scene_labels(found: Explanation, count: int) -> tuple[Tensor, Tensor]:
-    """Class k + 1 and instance l of each pixel, (..., H, W) int64, 0 for background; leading axes may be stacked."""
-    lead, layers = found.choice.shape[:-1], found.choice.shape[-1]
-    choice, masks = found.choice.reshape(-1, layers), found.masks.reshape(-1, layers, *found.masks.shape[-2:])
-    occlusion = found.occlusion.reshape(-1, layers, layers)
-    shown = choice < count
-    number = torch.arange(1, layers + 1, device=choice.device)
-    instances = label_map(number * shown, masks, occlusion)
-    lookup = torch.cat((torch.zeros_like(choice[:, :1]), (choice + 1) * shown), 1)
-    classes = lookup.gather(1, instances.flatten(1)).unflatten(1, instances.shape[1:])
-    return classes.unflatten(0, lead), instances.unflatten(0, lead)
-
-
-def nearest_layers(instances: Tensor, found: Explanation, images: Tensor, count: int) -> Tensor:
-    """Instances (..., B, H, W) with every background pixel given to a layer: for ARI-FG, as published.
-
-    The metric looks at pixels of true objects only, so a pixel taken for background counts for the layer whose
-    transformed sprite, its mask left out, has the nearest colour there. Layers that show nothing take none;
-    where all are empty the pixel stays background.
-
-    Args:
-        instances: from `scene_labels`.
-        found: leading axes may be stacked.
-        images: (B, C, H, W) in [0, 1].
-        count: K, sprites from this index on are empty.
-    """
-    distance = (found.colours - images.unsqueeze(1)).square().sum(-3)
-    shown = found.choice < count
-    distance = torch.where(shown[..., None, None], distance, torch.inf)
-    nearest = torch.where(shown.any(-1)[..., None, None], distance.argmin(-3) + 1, 0)
-    return torch.where(instances > 0, instances, nearest)
 
 
 def _without_labels(sums: Mapping[str, Tensor], count: int, images: int) -> dict[str, float]:

@@ -144,7 +144,7 @@ def ari_foreground(true: ArrayLike, predicted: ArrayLike) -> float:
     Args:
         true: instance of each pixel, (N, H, W), 0 is background.
         predicted: likewise; a pixel taken for background is one more segment here. The published
-            variant gives those to the nearest layer first (`evaluation.nearest_layers`).
+            variant gives those to the nearest layer first (`models.explanation.nearest_layers`).
     """
     scores = []
     for t, p in zip(np.asarray(true), np.asarray(predicted), strict=True):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from .families import Family, suggestion
+from .kinds import kind
 
 Scalar = bool | int | float | str
 
@@ -158,6 +159,7 @@ class _Section:
     config: type | None = None
     when: Mapping[str, Any] = field(default_factory=dict)
     help: str = ""
+    follows_model: bool = False  # whether the default member is one for the kind of data of the model
 
 
 @functools.cache
@@ -169,14 +171,14 @@ def _sections() -> tuple[_Section, ...]:
     from .encoder import ENCODERS
     from .models import MODELS
     from .optimizer import OptimizerConfig
-    from .sprites import GENERATORS
+    from .point_sprites import GENERATORS
     from .training import TrainingConfig
     from .transformations import TransformationsConfig
 
     return (
         _Section("dataset", DATASETS, selector="name", default="digits", help="the collection of images"),
         _Section("model", MODELS, default="clustering", help="how sprites make an image"),
-        _Section("sprites", GENERATORS, default="mlp", help="where sprites come from"),
+        _Section("sprites", GENERATORS, default="mlp", help="where sprites come from", follows_model=True),
         _Section("encoder", ENCODERS, default="conv", help="the network that looks at an image"),
         _Section("transformations", config=TransformationsConfig),
         _Section("decision", DECISIONS, default="linear", help="how a sprite is chosen"),
@@ -209,7 +211,7 @@ def _of_section(section: _Section) -> Iterator[Setting]:
         return
     selector = f"{section.name}.{section.selector}"
     names = tuple(section.family)
-    yield Setting(selector, str, section.help, "", {"": section.default}, choices=names)
+    yield _selector(section, selector, names)
     fields: dict[str, list[tuple[str, dataclasses.Field[Any]]]] = {}
     for name, member in section.family.items():
         for f in dataclasses.fields(member.Config):
@@ -218,6 +220,22 @@ def _of_section(section: _Section) -> Iterator[Setting]:
         having = tuple(n for n, _ in variants)
         when = {} if len(having) == len(names) else {selector: having}
         yield _make(f"{section.name}.{field_name}", variants, selector, when)
+
+
+def _selector(section: _Section, name: str, choices: tuple[str, ...]) -> Setting:
+    """The setting that chooses a member; its default is one for the data of the model, where members differ in that."""
+    made = Setting(name, str, section.help, "", {"": section.default}, choices=choices)
+    family, models = section.family, next(s.family for s in _sections() if s.name == "model")
+    assert family is not None and models is not None
+    if not section.follows_model:
+        return made
+
+    def fits(member: str, model: type) -> bool:
+        return kind(family[member]) in ("", kind(model))
+
+    names = (section.default, *choices)
+    defaults = {n: next(c for c in names if fits(c, model)) for n, model in models.items()}
+    return dataclasses.replace(made, defaults=defaults, selector="model.kind")
 
 
 def _make(
@@ -303,7 +321,7 @@ class TrialConfig:
 
     values: Mapping[str, Scalar]
     sections: Mapping[str, Any] = field(repr=False, compare=False)
-    parts: Mapping[str, type] = field(repr=False, compare=False)
+    parts: Mapping[str, Any] = field(repr=False, compare=False)
 
     @classmethod
     def from_flat(cls, given: Mapping[str, Any]) -> TrialConfig:
@@ -330,6 +348,7 @@ class TrialConfig:
             except ValueError as error:
                 raise SettingError(section.name, str(error)) from None
         made = cls(values, sections, parts)
+        _check_kinds(made)
         check = getattr(parts["model"], "check", None)
         if check is not None:
             check(made)
@@ -359,3 +378,18 @@ class TrialConfig:
         if name.startswith("_") or name not in self.__dict__.get("sections", {}):
             raise AttributeError(name)
         return self.sections[name]
+
+
+def _check_kinds(config: TrialConfig) -> None:
+    """SettingError unless all parts are made for the kind of data that the model explains."""
+    wanted = kind(config.parts["model"])
+    for section in _sections():
+        if section.family is None or kind(config.parts[section.name]) in ("", wanted):
+            continue
+        name = f"{section.name}.{section.selector}"
+        fitting = [n for n, member in section.family.items() if kind(member) in ("", wanted)]
+        raise SettingError(
+            name,
+            f"is {config[name]}, which is for {kind(config.parts[section.name])}, but model.kind"
+            f" {config['model.kind']} explains {wanted}; choose one of {', '.join(fitting)}",
+        )

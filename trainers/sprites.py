@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .families import Family
+from .kinds import OfImages
 from .kmeans import kmeans
 from .settings import MULTILAYER, setting
 from .transformations.colour import soft_clamp
@@ -29,8 +30,14 @@ class SpriteSet(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SpriteSettings:
+class SpriteCount:
+    """Settings of all sprites, those of points too (see `point_sprites`)."""
+
     count: int = setting(10, "sprites K to learn, without the empty one", low=1, high=1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SpriteSettings(SpriteCount):
     size: int = setting(0, "side of a sprite in pixels; 0 is the size of the image", low=0, when=MULTILAYER)
     mask_std: float = setting(
         0.25, "initial mask: std of its Gaussian bump, as a share of the sprite's side", above=0, when=MULTILAYER
@@ -48,7 +55,7 @@ class _SpriteSettings:
 
 
 @GENERATORS.add("pixels")
-class Pixels(nn.Module):
+class Pixels(nn.Module, OfImages):
     """Sprites are free pixels (DTI-Clustering, Monnier et al. 2020).
 
     Args:
@@ -148,7 +155,7 @@ class Decoder(nn.Module):
 
 
 @GENERATORS.add("mlp")
-class MLP(nn.Module):
+class MLP(nn.Module, OfImages):
     """Sprites are decoded from learned codes z_k by a two-layer network (MarioNette; the paper's §3.1).
 
     Arguments as for `Pixels`; colours and masks have decoders of their own and share the codes.
@@ -237,7 +244,7 @@ class _UNet(nn.Module):
 
 
 @GENERATORS.add("unet")
-class UNet(nn.Module):
+class UNet(nn.Module, OfImages):
     """Sprites are made from learned latent images by a U-Net (the paper's Table 2, §2.4 of its code).
 
     Arguments as for `Pixels`; colours and masks have networks of their own and share the latents. Normalisation

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from . import checkpoint, datasets
 from .artefacts import Arrays, Subset, collect
 from .decisions import gumbel
 from .evaluation import evaluate
+from .kinds import OfImages
 from .members import build, check_members, common, seed_of
-from .models import ImageShape, Phase, SpriteModel
+from .models import Model, Phase, SpriteModel
 from .optimizer import Rate, StackedAdam, learning_rates
 from .settings import MULTILAYER, TrialConfig, setting
 
@@ -49,6 +50,7 @@ class TrainingConfig:
         low=0,
         high=10,
         source="§10.1 of the code: 0.22 for SVHN and GTSRB",
+        when={"model.kind": OfImages},
     )
     compile: bool = setting(
         False,
@@ -129,10 +131,10 @@ class Trainer:
         self.config = common(members)
         self.images = dataset.images.to(self.device)
         self.train_index = dataset.train.to(self.device)
-        self.shape = ImageShape(*dataset.images.shape[1:])
+        self.shape = self.config.parts["model"].Shape(*dataset.images.shape[1:])
         self.seeds = [int(m["seed"]) for m in members]
         self.stack = build(self._build, self.seeds, self.device)
-        self.model: SpriteModel = self.stack.template  # type: ignore[assignment]
+        self.model: Model = self.stack.template  # type: ignore[assignment]
         self.optimizer = StackedAdam(self.stack.parameters)
         self.step = _compiled(self.stack.call) if self.config.training.compile else self.stack.call
         self.weights = self._weights()
@@ -140,11 +142,11 @@ class Trainer:
         self.usage = torch.zeros(len(members), self.model.count, device=self.device)
         self.epoch, self.steps = 0, 0
 
-    def _build(self, member: int) -> SpriteModel:
+    def _build(self, member: int) -> Model:
         g = torch.Generator().manual_seed(seed_of(self.seeds[member], "sprites"))
         index = self.dataset.train
         index = index[torch.randperm(len(index), generator=g)[:MOST_SAMPLES]]
-        samples = self.dataset.images[index].float() / 255
+        samples = datasets.floats(self.dataset.images[index])
         return self.config.parts["model"](self.config, self.shape, samples, g)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -180,7 +182,8 @@ class Trainer:
     @cached_property
     def subset(self) -> Subset:
         """The images that artefacts are of."""
-        return Subset.of(self.dataset, scenes=self.model.masked, device=self.device)
+        model: SpriteModel = self.model  # type: ignore[assignment]
+        return Subset.of(self.dataset, scenes=model.masked, device=self.device)
 
     def artefacts(self) -> list[Arrays]:
         """The artefacts of each member as it stands; none of a model that cannot be inspected."""
@@ -206,7 +209,7 @@ class Trainer:
         noise = self._noise(size, math.ceil(total / size))
         for start in range(0, total, size):
             index = order[:, start : min(start + size, total)]
-            x = self.images[index].to(torch.float32) / 255
+            x = datasets.floats(self.images[index])
             batch = index.shape[1]
             drawn = {n: u[:, :batch] if n == "gumbel" else u for n, u in next(noise).items()}
             outcome = self.step("loss", (x, drawn, self.weights), training=True, phase=phase)
@@ -302,7 +305,7 @@ class Trainer:
                 "model": self.stack.state(),
                 "optimizer": self.optimizer.state(),
             },
-            shape=(self.shape.channels, *self.shape.size),
+            shape=astuple(self.shape),
             fingerprint=self.dataset.fingerprint,
         )
 

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainers.families import suggestion
 from trainers.settings import SettingError, TrialConfig
-from trainers.transformations import settled
 
 from ..errors import InputError
 from ..home import Home
@@ -260,7 +259,7 @@ class Ledger:
         if space.pruner["name"] == "none" or epoch >= epochs:
             return False
         config = TrialConfig.from_flat({**frozen.user_attrs["config"], "seed": 0})
-        fractions = samplers.rung_fractions(settled(config.transformations), samplers.rungs(space))
+        fractions = samplers.rung_fractions(config.parts["model"].settled(config), samplers.rungs(space))
         reached = sum(epoch / epochs >= f - 1e-9 for f in fractions)
         before = max(frozen.intermediate_values, default=0)
         if reached <= before:

@@ -1,4 +1,4 @@
-"""What a data set is once loaded: uint8 images in memory, and labels or masks where there are any."""
+"""What a data set is once loaded: images or point clouds in memory, and labels or masks where there are any."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..families import Family
+from ..kinds import OfImages, OfPoints
 from ..settings import setting
 
 DATASETS = Family("dataset.name")
@@ -36,9 +37,10 @@ class DatasetSettings:
 class Arrays:
     """Everything a source has, before a trial takes its share.
 
-    images (N, C, H, W) uint8; labels (N,) int64, the class of an image; instances and classes (N, H, W)
-    uint8, which object and which class of object each pixel shows, 0 for the background; groups (N,) int64,
-    equal for images that are near-duplicates, which are then never split between training and held-out images.
+    images (N, C, H, W) uint8, or point clouds (N, P, 3) float32 (see `kinds.OfPoints`); labels (N,) int64, the class
+    of an image; instances and classes (N, H, W) or (N, P) uint8, which object and which class of object each pixel
+    or point shows, 0 for the background; groups (N,) int64, equal for images that are near-duplicates, which are then
+    never split between training and held-out images.
     """
 
     images: Tensor
@@ -49,7 +51,12 @@ class Arrays:
     class_names: tuple[str, ...] = ()
 
 
-class Source:
+def floats(images: Tensor) -> Tensor:
+    """What models take: bytes as floats in [0, 1]; points, which are floats already, as they are."""
+    return images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
+
+
+class _Source:
     """One data set: its settings, and how its arrays are read or made."""
 
     Config: ClassVar[type] = DatasetSettings
@@ -60,6 +67,14 @@ class Source:
     def arrays(cls, config: Any, data: Path | None, tell: Tell | None = None) -> Arrays:
         """Reads or makes the images; `data` is the folder of prepared data sets. DataError says what is missing."""
         raise NotImplementedError
+
+
+class Source(_Source, OfImages):
+    """A data set of images."""
+
+
+class PointSource(_Source, OfPoints):
+    """A data set of point clouds."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +173,7 @@ def load(config: Any, data: Path | None = None, tell: Tell | None = None) -> Dat
 
 def summary(arrays: Arrays) -> Mapping[str, Any]:
     """Counts and shapes, for people."""
-    n, c, h, w = arrays.images.shape
+    n, *shape = arrays.images.shape
+    sizes = dict(zip(("channels", "height", "width") if len(shape) == 3 else ("points", "axes"), shape, strict=True))
     has = [k for k in ("labels", "instances", "classes") if getattr(arrays, k) is not None]
-    return {"images": n, "channels": c, "height": h, "width": w, "has": has, "classes": list(arrays.class_names)}
+    return {"images": n, **sizes, "has": has, "classes": list(arrays.class_names)}

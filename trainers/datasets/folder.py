@@ -29,7 +29,7 @@ class Folder(Source):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(DatasetSettings):
-        path: str = setting("", "the folder of images; its sub-folders are read too")
+        path: str = setting("", "the folder of your files; its sub-folders are read too")
         side: int = setting(32, "side in pixels to which every image is brought", low=8, high=512)
         fit: str = setting(
             "resize",

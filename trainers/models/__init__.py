@@ -8,7 +8,19 @@ Shapes: B images of C channels and H x W pixels; K sprites of h x w pixels, K' w
 L layers.
 """
 
-from . import anchors, clustering, multilayer  # noqa: F401  (fills the family)
-from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
+from . import anchors, clustering, earth_parser, multilayer  # noqa: F401  (fills the family)
+from .base import MODELS, ImageShape, Inspection, Model, Outcome, Phase, SpriteModel
+from .explanation import Explanation, Labels, PointExplanation
 
-__all__ = ["MODELS", "Explanation", "ImageShape", "Inspection", "Outcome", "Phase", "SpriteModel"]
+__all__ = [
+    "MODELS",
+    "Explanation",
+    "ImageShape",
+    "Inspection",
+    "Labels",
+    "Model",
+    "Outcome",
+    "Phase",
+    "PointExplanation",
+    "SpriteModel",
+]

@@ -23,7 +23,8 @@ from ..criteria import composition_error
 from ..decisions import one_hot
 from ..encoder import Encoder
 from ..settings import SettingError, TrialConfig, setting
-from .base import MODELS, Explanation, Outcome, Phase
+from .base import MODELS, Outcome, Phase
+from .explanation import Explanation
 from .multilayer import Layers, MultiLayer, Scene
 
 
@@ -35,7 +36,7 @@ class CellEncoder(Encoder):
         self.grid = grid
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(self.maps(images), self.grid).flatten(2).transpose(1, 2).flatten(0, 1)
+        return F.adaptive_avg_pool2d(self.last_maps(images), self.grid).flatten(2).transpose(1, 2).flatten(0, 1)
 
 
 @MODELS.add("anchors")

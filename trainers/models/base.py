@@ -11,7 +11,7 @@ L layers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -21,9 +21,10 @@ from ..criteria import REGULARISERS, composition_error
 from ..decisions import PredictsProbabilities
 from ..encoder import ENCODERS, Encoder
 from ..families import Family
-from ..settings import TrialConfig
+from ..kinds import OfImages
+from ..settings import TrialConfig, setting
 from ..sprites import GENERATORS, SpriteSet
-from ..transformations import active, milestones, parse
+from ..transformations import active, milestones, parse, settled
 
 MODELS = Family("model.kind")
 
@@ -46,25 +47,6 @@ class Outcome(NamedTuple):
     p: Tensor
 
 
-class Explanation(NamedTuple):
-    """How images are explained in evaluation mode.
-
-    reconstruction (B, C, H, W); error (B,) its mean squared error; hard_error (B,) that of the likeliest
-    sprites alone, unmixed; p (B, L, K'); choice (B, L), the index of
-    the likeliest sprite; colours (B, L, C, H, W) and masks (B, L, 1, H, W) of these sprites, transformed, masks
-    being one for opaque sprites; occlusion (B, L, L).
-    """
-
-    reconstruction: Tensor
-    error: Tensor
-    hard_error: Tensor
-    p: Tensor
-    choice: Tensor
-    colours: Tensor
-    masks: Tensor
-    occlusion: Tensor
-
-
 class Inspection(NamedTuple):
     """What an explanation does not say about a choice of sprites, for criteria that need no labels.
 
@@ -83,6 +65,14 @@ class Inspection(NamedTuple):
     outside: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """Settings of models that show several sprites at once."""
+
+    layers: int = setting(2, "object layers L: the most objects that an image, or a place, can show", low=1, high=64)
+    empty_sprite: bool = setting(True, "let a layer stay empty")
+
+
 @dataclass(frozen=True)
 class ImageShape:
     """Channels, height and width of the images of a data set."""
@@ -96,8 +86,80 @@ class ImageShape:
         return self.height, self.width
 
 
-class SpriteModel(nn.Module):
-    """What all models share: encoder, sprites and their transformations, the decision, and the losses.
+class Model(nn.Module):
+    """What the models of all kinds of data share: the curriculum, the decision, noise and regularisers.
+
+    A model has `loss`, `explain` and `drawn`; `count` sprites K, `layers` L, `empty`, and a `decision` or None.
+    """
+
+    Shape: ClassVar[type]  # of what it explains: a dataclass of the sizes of one image
+    #: whether `inspect` can be asked, and artefacts be kept
+    inspectable: ClassVar[bool] = True
+    config: TrialConfig
+    count: int
+    layers: int = 1
+    empty: bool = False
+    names: Mapping[str, tuple[str, ...]]  # level -> its parts that join the training one by one
+    decision: PredictsProbabilities | None
+
+    def forward(self, method: str, *args: Any, **flags: Any) -> Any:
+        """Calls the method of that name, so that `functional_call` reaches all of them."""
+        return getattr(self, method)(*args, **flags)
+
+    def phase(self, epoch: int, *, training: bool) -> Phase:
+        """Where the training stands in epoch 0, 1, …"""
+        config, epochs = self.config, int(self.config["training.epochs"])
+        joined = {n: active(milestones(config.transformations, s, epochs), epoch) for n, s in self.names.items()}
+        return Phase(training=training, joined=joined)
+
+    @staticmethod
+    def settled(config: TrialConfig) -> float:
+        """Share of the training after which no part joins any more: losses compare only from here on."""
+        raise NotImplementedError
+
+    def make_decision(self, features: int, layers: int) -> PredictsProbabilities | None:
+        """What predicts the choice from `features`; None where sprites are tried."""
+        made: Any = self.config.parts["decision"]
+        if not issubclass(made, PredictsProbabilities):
+            return None
+        latent = int(self.config.get("sprites.latent", 0))
+        sizes = dict(features=features, layers=layers, sprites=self.count, latent=latent)
+        return made(self.config.decision, **sizes, empty=self.empty)
+
+    @property
+    def slots(self) -> int:
+        """Layers of an image in what the model says of it."""
+        return self.layers
+
+    def cost(self) -> int:
+        """Numbers that explaining one image takes at once."""
+        raise NotImplementedError
+
+    def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the uniform noise in [0, 1) that `loss` wants for a batch."""
+        gumbel = (batch, self.layers, self.count + self.empty)
+        return {} if self.decision is None else {"gumbel": gumbel}
+
+    def rows(self) -> dict[str, int]:
+        """Parameters that belong to single sprites, for reassignment: name -> repeats of the K rows (L or 1)."""
+        return {}
+
+    def is_sprite_parameter(self, name: str) -> bool:
+        """Whether a parameter is stepped with the sprites and the decision, not with encoder and heads."""
+        return name.startswith(("sprites.", "background.", "decision."))
+
+    def regularisation(self, p: Tensor, weights: Mapping[str, Tensor], phase: Phase) -> Tensor | float:
+        """Σ λ L_reg over the regularisers with a weight (eq. 8)."""
+        total: Tensor | float = 0.0
+        for name, weight in weights.items():
+            member = REGULARISERS[name]
+            if not phase.frozen_sprites or member.while_frozen:
+                total = total + weight * member.penalty(p, self.empty, self.config.section(f"regularisers.{name}"))
+        return total
+
+
+class SpriteModel(Model, OfImages):
+    """What models of images share: encoder, sprites and their transformations, the decision, and the losses.
 
     Args:
         config: of the trial.
@@ -109,10 +171,8 @@ class SpriteModel(nn.Module):
     levels: tuple[str, ...] = ("sprite",)  # those with a transformation sequence
     masked: ClassVar[bool] = False
     pixel_weight: Tensor | None
-    layers: int = 1
-    empty: bool = False
-    #: whether `inspect` can be asked, and artefacts be kept
-    inspectable: ClassVar[bool] = True
+    Shape = ImageShape
+    shape: ImageShape
 
     def __init__(self, config: TrialConfig, shape: ImageShape, samples: Tensor, generator: torch.Generator):
         super().__init__()
@@ -130,12 +190,7 @@ class SpriteModel(nn.Module):
             samples=samples,
             generator=generator,
         )
-        decision: Any = config.parts["decision"]
-        self.decision = None
-        if issubclass(decision, PredictsProbabilities):
-            latent = int(config.get("sprites.latent", 0))
-            sizes = dict(features=self.encoder.features, layers=self.layers, sprites=self.count, latent=latent)
-            self.decision = decision(config.decision, **sizes, empty=self.empty)
+        self.decision = self.make_decision(self.encoder.features, self.layers)
         self.register_buffer("pixel_weight", pixel_weight(config.training.focus, shape), persistent=False)
 
     def make_encoder(self) -> Encoder:
@@ -143,41 +198,31 @@ class SpriteModel(nn.Module):
         made = ENCODERS[str(self.config["encoder.kind"])]
         return made(self.config.encoder, channels=self.shape.channels, size=self.shape.size)
 
-    def forward(self, method: str, *args: Any, **flags: Any) -> Any:
-        """Calls the method of that name, so that `functional_call` reaches all of them."""
-        return getattr(self, method)(*args, **flags)
-
     def phase(self, epoch: int, *, training: bool) -> Phase:
         """Where the training stands in epoch 0, 1, …"""
-        config, epochs = self.config, int(self.config["training.epochs"])
-        return Phase(
-            training=training,
-            joined={n: active(milestones(config.transformations, s, epochs), epoch) for n, s in self.names.items()},
-            frozen_colours=epoch < config.sprites.freeze * epochs,
-            frozen_sprites=epoch < config.sprites.freeze_masks * epochs,
+        sprites, epochs = self.config.sprites, int(self.config["training.epochs"])
+        return replace(
+            super().phase(epoch, training=training),
+            frozen_colours=epoch < sprites.freeze * epochs,
+            frozen_sprites=epoch < sprites.freeze_masks * epochs,
         )
+
+    @staticmethod
+    def settled(config: TrialConfig) -> float:
+        """Share of the training after which no part joins any more: losses compare only from here on."""
+        return settled(config.transformations)
+
+    def cost(self) -> int:
+        """Numbers that explaining one image takes at once: layers hide each other pair by pair."""
+        return self.slots**2 * self.shape.height * self.shape.width
 
     def sprite_size(self) -> tuple[int, int]:
         """(h, w) of a sprite."""
         return self.shape.size
 
-    @property
-    def slots(self) -> int:
-        """Layers of an image in what the model says of it."""
-        return self.layers
-
-    def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the uniform noise in [0, 1) that `loss` wants for a batch."""
-        gumbel = (batch, self.layers, self.count + self.empty)
-        return {} if self.decision is None else {"gumbel": gumbel}
-
     def rows(self) -> dict[str, int]:
         """Parameters that belong to single sprites, for reassignment: name -> repeats of the K rows (L or 1)."""
         return {f"sprites.{n}": 1 for n in self.sprites.row_parameters}
-
-    def is_sprite_parameter(self, name: str) -> bool:
-        """Whether a parameter is stepped with the sprites and the decision, not with encoder and heads."""
-        return name.startswith(("sprites.", "background.", "decision."))
 
     def learned_sprites(self, phase: Phase) -> SpriteSet:
         """The sprites, without gradient where they are frozen."""
@@ -201,15 +246,6 @@ class SpriteModel(nn.Module):
         if self.pixel_weight is not None:
             loss, error = composition_error(x, mixed, self.pixel_weight).mean(), error.detach()
         return Outcome(loss + penalty, error, p)
-
-    def regularisation(self, p: Tensor, weights: Mapping[str, Tensor], phase: Phase) -> Tensor | float:
-        """Σ λ L_reg over the regularisers with a weight (eq. 8)."""
-        total: Tensor | float = 0.0
-        for name, weight in weights.items():
-            member = REGULARISERS[name]
-            if not phase.frozen_sprites or member.while_frozen:
-                total = total + weight * member.penalty(p, self.empty, self.config.section(f"regularisers.{name}"))
-        return total
 
 
 def pixel_weight(focus: float, shape: ImageShape) -> Tensor | None:

@@ -14,7 +14,8 @@ from ..decisions import one_hot
 from ..settings import TrialConfig
 from ..transformations import Sequence
 from ..transformations.lookup import coordinates, outside
-from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
+from .base import MODELS, ImageShape, Inspection, Outcome, Phase, SpriteModel
+from .explanation import Explanation
 
 
 @MODELS.add("clustering")

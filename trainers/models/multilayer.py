@@ -19,7 +19,8 @@ from ..sprites import Background, SpriteSet
 from ..transformations import Heads, Sequence, soft_clamp
 from ..transformations.curriculum import is_spatial
 from ..transformations.lookup import coordinates, outside
-from .base import MODELS, Explanation, ImageShape, Inspection, Outcome, Phase, SpriteModel
+from .base import MODELS, ImageShape, Inspection, Outcome, Phase, Slots, SpriteModel
+from .explanation import Explanation
 
 #: Weight of a sprite's colour in a mix where its mask is zero; any value leaves the colour of a sprite alone
 #: exactly its own.
@@ -67,12 +68,10 @@ class Scene(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers:
-    """Settings of models with layers."""
+class Layers(Slots):
+    """Settings of models with layers over a background."""
 
-    layers: int = setting(2, "object layers L: the most objects that an image, or a place, can show", low=1, high=64)
     background: bool = setting(True, "learn an opaque background behind the layers")
-    empty_sprite: bool = setting(True, "let a layer stay empty")
 
 
 @MODELS.add("multilayer")

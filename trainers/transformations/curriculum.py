@@ -6,20 +6,24 @@ from collections.abc import Sequence as Names
 from dataclasses import dataclass
 
 from ..families import suggestion
+from ..kinds import OfImages
 from ..settings import MULTILAYER, SettingError, setting
 from .family import TRANSFORMATIONS, SpatialTransformation
 
+_IMAGES = {"model.kind": OfImages}
 STRATEGIES = ("all", "id+rest", "id+g1+g2", "one-by-one")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationsConfig:
-    sprite: str = setting("identity_affine", "sequence for each sprite, names joined by _", source="Table 12")
+    sprite: str = setting(
+        "identity_affine", "sequence for each sprite, names joined by _", source="Table 12", when=_IMAGES
+    )
     layer: str = setting("color_position", "sequence for each layer, shared by its sprites", when=MULTILAYER)
     background: str = setting("color", "sequence for the background", when={"model.background": True})
-    shared: bool = setting(False, "one sequence for all sprites instead of one each", source="Table 4")
+    shared: bool = setting(False, "one sequence for all sprites instead of one each", source="Table 4", when=_IMAGES)
     padding: str = setting(
-        "zeros", "what lies outside a sprite: black, or its border repeated", choices=("zeros", "border")
+        "zeros", "what lies outside a sprite: black, or its border repeated", choices=("zeros", "border"), when=_IMAGES
     )
     position_std: float = setting(
         0.0, "std of the layers' initial position weights: above 0 they start at different places", low=0,
