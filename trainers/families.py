@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
@@ -54,3 +56,9 @@ class Family(Mapping[str, Any]):
     def names(self, *kinds: type) -> tuple[str, ...]:
         """Names of the members that are of one of the given types (all of them when none is given)."""
         return tuple(n for n, m in self._members.items() if not kinds or issubclass(m, kinds))
+
+
+def import_modules(package: str, path: Iterable[str]) -> None:
+    """Imports every module of a package, so that all members are filed; for its `__init__`: (__name__, __path__)."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")

@@ -1,21 +1,10 @@
 """Data sets: images (bytes) or point clouds (floats) in memory, with labels or masks where a data set has them.
 
-To add one, write a `Source` in a module of its own, add it to `DATASETS` and import the module here.
+To add one, write a `Source` in a module of its own in this folder, and add it to `DATASETS`;
+nothing else changes.
 """
 
-from . import (
-    classics,
-    clevr,
-    digits,
-    folder,
-    frgc,
-    gtsrb,
-    multi_dsprites,
-    point_folder,
-    point_scenes,
-    tetrominoes,
-    variants,
-)
+from ..families import import_modules
 from .base import DATASETS, Arrays, Dataset, PointSource, Source, floats, load, summary
 
 __all__ = [
@@ -24,18 +13,9 @@ __all__ = [
     "Dataset",
     "PointSource",
     "Source",
-    "classics",
-    "clevr",
-    "digits",
     "floats",
-    "folder",
-    "frgc",
-    "gtsrb",
     "load",
-    "multi_dsprites",
-    "point_folder",
-    "point_scenes",
     "summary",
-    "tetrominoes",
-    "variants",
 ]
+
+import_modules(__name__, __path__)

@@ -8,7 +8,7 @@ Shapes: B images of C channels and H x W pixels; K sprites of h x w pixels, K' w
 L layers.
 """
 
-from . import anchors, clustering, earth_parser, multilayer  # noqa: F401  (fills the family)
+from ..families import import_modules
 from .base import MODELS, ImageShape, Inspection, Model, Outcome, Phase, SpriteModel
 from .explanation import Explanation, Labels, PointExplanation
 
@@ -24,3 +24,5 @@ __all__ = [
     "PointExplanation",
     "SpriteModel",
 ]
+
+import_modules(__name__, __path__)

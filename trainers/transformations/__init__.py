@@ -1,9 +1,10 @@
 """Transformations T(β) of sprites, their sequences and curricula (§3.2 of the paper).
 
-To add one, write a class as in `affine` or `colour`, add it to `TRANSFORMATIONS` and import its module here.
+To add one, write a class as in `affine` or `colour`, there or in a module of its own in this folder, and add it to
+`TRANSFORMATIONS`; nothing else changes.
 """
 
-from . import affine, colour, morphology, shift, tps  # noqa: F401  (fills the family)
+from ..families import import_modules
 from .colour import soft_clamp
 from .curriculum import STRATEGIES, TransformationsConfig, active, milestones, parse, settled
 from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, SpatialTransformation, Transformation
@@ -26,3 +27,5 @@ __all__ = [
     "settled",
     "soft_clamp",
 ]
+
+import_modules(__name__, __path__)
