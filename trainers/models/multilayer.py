@@ -310,8 +310,8 @@ class MultiLayer(SpriteModel):
         images = self.at_once(scene)
         for part, q in zip(scene.parts(images), p.split(images), strict=True):
             colours, masks = self.placed_apart(part)
-            weighted = q[..., : self.count, None, None, None] * masks
-            cover, paint = weighted.sum(2), (weighted * colours).sum(2)
+            q = q[..., : self.count]
+            cover, paint = mix(q, masks), mix(q, masks * colours)
             made.append(compose(paint, cover, part.occlusion, part.background, premultiplied=True))
         return torch.cat(made)
 
@@ -330,7 +330,7 @@ class MultiLayer(SpriteModel):
         placed = self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
         colours, masks, *support = placed.split(self.split(placed), dim=-3)
         if scene.noise is not None:
-            masks = soft_clamp(masks + support[0] * scene.noise[:, None])
+            masks = soft_clamp(torch.addcmul(masks, support[0], scene.noise[:, None]))
         return colours, masks
 
     def placed_mix(self, scene: Scene, p: Tensor) -> tuple[Tensor, Tensor]:
