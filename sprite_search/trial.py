@@ -103,6 +103,8 @@ class SpriteTrial(tune.Trainable):
         from trainers import train
         from trainers.settings import TrialConfig
 
+        from .selection.steering import reported
+
         job = self.job
         members = [TrialConfig.from_flat({**job["config"], "seed": seed}) for seed in job["seeds"]]
         epochs = int(members[0]["training.epochs"])
@@ -114,16 +116,18 @@ class SpriteTrial(tune.Trainable):
                 return
         before = artefacts.assignments(latest, job["seeds"]) if latest is not None else {}
         for progress in train(members, data=Path(job["data"]), resume=latest):
-            metrics = list(progress.metrics)
+            found = artefacts.after(before, dict(zip(job["seeds"], progress.artefacts(), strict=False)))
+            before = {seed: arrays["A"] for seed, arrays in found.items()}
+            own = reported(job["config"], job["seeds"], found)
+            metrics = [{**m, **own[seed]} for m, seed in zip(progress.metrics, job["seeds"], strict=True)]
             entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
             history.append(entry)
             last = progress.epoch >= progress.epochs
 
-            def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
+            def write(folder: Path, progress: Any = progress, found: Any = found, last: bool = last) -> None:
                 progress.save(folder)
-                if found := dict(zip(job["seeds"], progress.artefacts(), strict=False)):
-                    artefacts.write(folder, found, images=progress.thumbnails(), before=before)
-                    before.update({seed: arrays["A"] for seed, arrays in found.items()})
+                if found:
+                    artefacts.write(folder, found, images=progress.thumbnails())
                 if last:
                     self._draw(folder, history)
 
