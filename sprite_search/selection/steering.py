@@ -5,7 +5,7 @@ A worker reports `REPORTED` of each of its models; a search space names them ``c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .audit import AUDIT, AUDIT_SCENES
@@ -49,7 +49,8 @@ def refusal(
     bound: bool = False,
     direction: str | None = None,
     alone: bool = True,
-    kinds: Collection[str] = (),
+    artefacts: bool = True,
+    scenes: bool = False,
     replicates: int = 3,
     searched: Iterable[str] = (),
 ) -> str | None:
@@ -60,7 +61,8 @@ def refusal(
         bound: whether it is bounded rather than improved.
         direction: minimize or maximize, where it is improved.
         alone: whether nothing else is improved.
-        kinds: values that ``model.kind`` may take.
+        artefacts: whether artefacts are kept of every model that may be searched.
+        scenes: whether one of them has layers with masks.
         replicates: seeds of a configuration.
         searched: settings that are searched.
     """
@@ -76,9 +78,9 @@ def refusal(
     better = "minimize" if criterion.smaller_is_better else "maximize"
     if direction not in (None, better):
         return f"is worse where that leads: write {better}:"
-    if "anchors" in kinds:
-        return "is not computed for model.kind anchors, of which no artefacts are kept; use val/hard_reconstruction"
-    if criterion.only == "single" and any(kind != "clustering" for kind in kinds):
+    if not artefacts:
+        return "is not computed for this model.kind, of which no artefacts are kept; use val/hard_reconstruction"
+    if criterion.only == "single" and scenes:
         return "is for images of one sprite (model.kind clustering); use criteria/description_length"
     if criterion.scope == "config" and replicates < 2:
         return "compares the seeds of a configuration: set replicates to 2 or more"

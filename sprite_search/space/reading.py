@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.families import suggestion
+from trainers.models import MODELS
 from trainers.settings import POSITIVE, Scalar, Setting, SettingError, TrialConfig, catalogue, resolve
 
 from ..selection.criteria import COLUMN, CRITERIA
@@ -284,8 +285,15 @@ class Reader:
             self.wrong(entry, "objective", f"{metric!r} is no criterion; {suggestion(metric, known)}")
             return
         kinds = search[kind].choices if kind in search else (fixed.get(kind, catalogue()[kind].default({})),)
-        replicates = self._number("replicates", int, 1, low=1)
-        why = refusal(name, direction=direction, kinds=[str(k) for k in kinds], replicates=replicates, searched=search)
+        models = [MODELS[str(k)] for k in kinds if k in MODELS]
+        why = refusal(
+            name,
+            direction=direction,
+            artefacts=all(m.inspectable for m in models),
+            scenes=any(getattr(m, "masked", False) for m in models),
+            replicates=self._number("replicates", int, 1, low=1),
+            searched=search,
+        )
         if why is not None:
             self.wrong(entry, "objective", f"{metric} {why}")
 
