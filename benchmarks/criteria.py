@@ -171,6 +171,21 @@ def learned(found: Found) -> str:
     )
 
 
+def checkpoints(found: Found) -> str:
+    """What rules for the checkpoint inside a training are worth."""
+    body = [
+        [f["study"].removeprefix("criteria-"), str(f["checkpoints"]["trainings"]), str(f["checkpoints"]["differ"]),
+         r["rule"], _two(r["normalised_regret"]), _interval(r["normalised_regret_interval"]), f"{r['regret']:.3f}",
+         f"{r['gain']:+.3f}", _share(r["moved"])]
+        for f in found["judged"] if f["checkpoints"] for r in f["checkpoints"]["rules"]
+    ]  # fmt: skip
+    if not body:
+        return "No study here kept three reports of a training after its curriculum, so there was nothing to choose."
+    head = ("study", "trainings", "with something to choose", "rule", "normalised regret", "95 %", "regret",
+            "gain over the last", "not the last")  # fmt: skip
+    return _table(head, body)
+
+
 def summary(found: Found) -> str:
     """In one sentence, how much this is."""
     over = found["over"]
@@ -189,6 +204,7 @@ SECTIONS: dict[str, Callable[[Found], str]] = {
     "studies": studies,
     "criteria": criteria,
     "each": each,
+    "checkpoints": checkpoints,
     "pools": pools,
     "goals": goals,
     "learned": learned,

@@ -28,20 +28,23 @@ ENDED = ("complete", "pruned")
 Arrays = Mapping[str, Any]
 
 
-def write(folder: Path, found: Mapping[int, Arrays], *, images: Arrays, before: Mapping[int, Any]) -> None:
+def after(before: Mapping[int, Any], found: Mapping[int, Arrays]) -> dict[int, Arrays]:
+    """The arrays of each seed, with its assignments at the checkpoint before as ``A_prev`` where there was one."""
+    return {seed: {**own, "A_prev": before[seed]} if seed in before else own for seed, own in found.items()}
+
+
+def write(folder: Path, found: Mapping[int, Arrays], *, images: Arrays) -> None:
     """Writes what `Progress.artefacts` and `.thumbnails` gave into the folder of a checkpoint.
 
     Args:
         folder: of the new checkpoint.
-        found: the arrays of each seed.
+        found: the arrays of each seed, of `after`.
         images: small versions of the images they are of.
-        before: assignments of each seed at the checkpoint before this one, kept as ``A_prev``.
     """
     (folder / ARTEFACTS).mkdir(exist_ok=True)
     np.savez_compressed(folder / ARTEFACTS / IMAGES, **images)
     for seed, arrays in found.items():
-        kept = {"A_prev": before[seed]} if seed in before else {}
-        np.savez_compressed(folder / ARTEFACTS / f"seed{seed}.npz", **arrays, **kept)
+        np.savez_compressed(folder / ARTEFACTS / f"seed{seed}.npz", **arrays)
 
 
 def read(folder: Path, seed: int) -> dict[str, Any] | None:

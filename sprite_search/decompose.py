@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import trusted
 from .errors import InputError
 from .files import whole
 from .home import Home
@@ -107,8 +108,8 @@ def _checkpoint(model: str, home: Home) -> tuple[Path, int]:
         last = json.loads((folder / "history.json").read_text())[-1]["metrics"]
         errors = [float(m["val/reconstruction"]) for m in last]
     except (OSError, ValueError, LookupError, TypeError):
-        return folder, 0
-    return folder, int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
+        return trusted.folder(folder), 0
+    return trusted.folder(folder), int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainers.families import suggestion
@@ -107,7 +107,24 @@ def choice(home: Home, study: str, by: str = selection.AUTO) -> dict[str, Any]:
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
-    return outcome(ledger.space(), judged(home, study, ledger.records()), by)
+    records = ledger.records()
+    found = outcome(ledger.space(), judged(home, study, records), by)
+    return {**found, "checkpoint": checkpoint(home, study, records, found["choice"])}
+
+
+def checkpoint(
+    home: Home, study: str, records: Sequence[TrialRecord], picked: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Which checkpoint of the chosen seed to trust, see `trusted.described`; None where nothing was chosen."""
+    from .checkpoints import open_store
+    from .trusted import described
+
+    record = next((r for r in records if r.number == picked["trial"]), None)
+    if record is None:
+        return None
+    seeds = [s["seed"] for s in record.seeds]
+    history = open_store(home.checkpoints).history(study, record.number)
+    return described(record.config, history, seeds.index(picked["seed"]))
 
 
 def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO) -> dict[str, Any]:
@@ -175,8 +192,9 @@ def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = No
     from .study.ledger import Ledger
 
     ledger = Ledger.open(home, study)
-    space = ledger.space()
-    rows = judged(home, study, ledger.records()) if rows is None else rows
+    space, records = ledger.space(), ledger.records()
+    rows = judged(home, study, records) if rows is None else rows
+    reports, report_labels = selection.separated_reports(_reports(home, study, records))
     finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
     arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
     return selection.Study.of(
@@ -185,7 +203,24 @@ def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = No
         space=space.to_dict(),
         pairs=selection.pairs_of(finished, arrays),
         label_curve=_label_curve(home, space, rows, arrays),
+        reports=reports,
+        report_labels=report_labels,
     )
+
+
+def _reports(home: Home, study: str, records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
+    """All reports of finished trials, one row per trial, seed and epoch."""
+    from .checkpoints import open_store
+    from .trusted import reports
+
+    store = open_store(home.checkpoints)
+    return [
+        {"trial": record.number, "seed": seed["seed"], **row}
+        for record in records
+        if record.state == "complete" and (history := store.history(study, record.number))
+        for member, seed in enumerate(record.seeds)
+        for row in reports(record.config, history, member)
+    ]
 
 
 def _label_curve(

@@ -151,6 +151,8 @@ def choice(found: Mapping[str, Any]) -> None:
         print(f"{word}: trial {picked['trial']}, seed {picked['seed']} of {found['study']}")
     for reason in picked["reasons"]:
         print(f"  - {reason}")
+    if (checkpoint := found["checkpoint"]) is not None and checkpoint["says"]:
+        print(f"  - {checkpoint['says']}")
     for one in picked["rejected"]:
         print(f"  - not compared: trial {one['trial']} {one['why']}")
     if found["oracle"]:
@@ -231,6 +233,13 @@ def criteria(found: Mapping[str, Any]) -> None:
             said.setdefault(remark, []).append(r["criterion"])
     for remark, names in said.items():
         print(f"  {', '.join(names)}: {remark}")
+    if found["checkpoints"]:
+        inside = found["checkpoints"]
+        print(
+            f"Inside a training ({inside['trainings']} of them), which checkpoint (mean regret against its best one):"
+        )
+        for rule in inside["rules"]:
+            print(f"  {rule['rule']}: regret {number(rule['regret'])}, gain over the last {rule['gain']:+.3f}")
     print("One study does not decide whether a criterion is good: the intervals are of this study only.")
     print("What could have leaked:")
     for line in found["checklist"]:

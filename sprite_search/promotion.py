@@ -49,6 +49,8 @@ def promote(
             f" choose another with --trial, see `sprite-search trials {study}`"
         )
     record = next(r for r in records if r.number == number)
+    said = (overview.checkpoint(home, study, records, {"trial": number, "seed": seed}) or {}).get("says")
+    gate = {**gate, "reasons": [*gate["reasons"], *([said] if said else [])]}
     done = registry.promote(
         home,
         record,

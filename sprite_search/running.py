@@ -28,8 +28,10 @@ def launch(
         live.say(opening(space, home))
     result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
     rows = overview.judged(home, space.name, result.records)
+    found = overview.outcome(space, rows)
     return {
-        **overview.outcome(space, rows),
+        **found,
+        "checkpoint": overview.checkpoint(home, space.name, result.records, found["choice"]),
         **overview.table(space, rows),
         "home": str(home.root),
         "interrupted": result.interrupted,

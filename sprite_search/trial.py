@@ -14,7 +14,7 @@ from typing import Any
 from ray import tune
 
 from . import artefacts
-from .checkpoints import open_store
+from .checkpoints import TRUSTED, open_store
 
 
 def check_packages() -> None:
@@ -101,7 +101,11 @@ class SpriteTrial(tune.Trainable):
 
     def _reports(self) -> Iterator[dict[str, Any]]:
         from trainers import train
+        from trainers.checkpoint import Models
         from trainers.settings import TrialConfig
+
+        from .selection.steering import reported
+        from .trusted import kept, places
 
         job = self.job
         members = [TrialConfig.from_flat({**job["config"], "seed": seed}) for seed in job["seeds"]]
@@ -113,17 +117,27 @@ class SpriteTrial(tune.Trainable):
             if history[-1]["epoch"] >= epochs:
                 return
         before = artefacts.assignments(latest, job["seeds"]) if latest is not None else {}
+        models = kept(latest) if latest is not None else Models()
         for progress in train(members, data=Path(job["data"]), resume=latest):
-            metrics = list(progress.metrics)
-            entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
+            found = artefacts.after(before, dict(zip(job["seeds"], progress.artefacts(), strict=False)))
+            before = {seed: arrays["A"] for seed, arrays in found.items()}
+            own = reported(job["config"], job["seeds"], found)
+            metrics = [{**m, **own[seed]} for m, seed in zip(progress.metrics, job["seeds"], strict=True)]
+            stamp = {"epoch": progress.epoch, "time": int(time.time() * 1000), "settled": progress.settled}
+            entry = {**stamp, "metrics": metrics}
             history.append(entry)
+            taken = [at == len(history) - 1 for at in places(job["config"], history)]
+            progress.keep(models, taken)
             last = progress.epoch >= progress.epochs
 
-            def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
+            def write(
+                folder: Path, progress: Any = progress, found: Any = found, last: bool = last, taken: Any = taken
+            ) -> None:
                 progress.save(folder)
-                if found := dict(zip(job["seeds"], progress.artefacts(), strict=False)):
-                    artefacts.write(folder, found, images=progress.thumbnails(), before=before)
-                    before.update({seed: arrays["A"] for seed, arrays in found.items()})
+                if not all(taken):
+                    progress.save_models(folder / TRUSTED, models)
+                if found:
+                    artefacts.write(folder, found, images=progress.thumbnails())
                 if last:
                     self._draw(folder, history)
 
@@ -143,12 +157,15 @@ class SpriteTrial(tune.Trainable):
         from trainers import checkpoint
         from trainers.errors import DataError
 
+        from .trusted import kept
+
         latest = self.store.latest(self.job["study"], self.job["number"])
         history = self.store.history(self.job["study"], self.job["number"]) if latest else []
         if latest is None or not history:
             return None, []
         try:
             checkpoint.read(latest, "cpu")
+            kept(latest)
         except DataError:
             return None, []
         return latest, history

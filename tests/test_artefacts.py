@@ -153,7 +153,7 @@ def test_what_is_written_is_read_with_the_assignments_before_it(tmp_path):
     for name, found in (("old", first), ("new", second)):
         (tmp_path / name).mkdir()
         before = kept.assignments(tmp_path / "old", [4, 5]) if name == "new" else {}
-        kept.write(tmp_path / name, {4: found}, images=images, before=before)
+        kept.write(tmp_path / name, kept.after(before, {4: found}), images=images)
     read = kept.read(tmp_path / "new", 4)
     assert read["A"].tolist() == [[3], [1]] and read["A_prev"].tolist() == [[0], [1]]
     assert "A_prev" not in kept.read(tmp_path / "old", 4)
@@ -184,9 +184,7 @@ def study(trained, tmp_path):
     """A store with the artefacts of two trials and a table of three, of which the last still runs."""
     store, rows = FolderStore(tmp_path / "checkpoints"), []
     for trial, (found, images, metrics) in enumerate(trained):
-        store.save(
-            "toy", trial, 2, lambda f, a=found, i=images: kept.write(f, dict(enumerate(a)), images=i, before={}), []
-        )
+        store.save("toy", trial, 2, lambda f, a=found, i=images: kept.write(f, dict(enumerate(a)), images=i), [])
         rows += [
             {
                 "trial": trial,

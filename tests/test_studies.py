@@ -12,7 +12,7 @@ from sprite_search import selection as s
 from sprite_search.selection.goals import GOALS
 from sprite_search.selection.preregistered import PRIMARY
 from sprite_search.selection.redraws import Pairs
-from sprite_search.selection.tables import FAMILIES, LABELS
+from sprite_search.selection.tables import FAMILIES, LABELS, REPORT_LABELS
 
 #: Pre-registered ones: `description_length` is perfect, `reconstruction` chance, `invariant_silhouette` inverted.
 NAMES = ("reconstruction", "description_length", "invariant_silhouette")
@@ -59,7 +59,13 @@ def study(name="one", *, pooled=True, **more):
         {"labels": 50, "regret": 0.0, "normalised_regret": 0.0},
     ]
     space = {"search": {"sprites.count": {}}}
-    return s.Study.of(name, made, space=space, pairs=pairs if pooled else None, label_curve=curve)
+    reports, judging = s.separated_reports(
+        {**r, "epoch": epoch, "settled": epoch > 1, "labels/accuracy": r["labels/accuracy"] - 0.05 * (4 - epoch)}
+        for r in made
+        for epoch in (1, 2, 3, 4)
+    )
+    more = {"label_curve": curve, "reports": reports, "report_labels": judging}
+    return s.Study.of(name, made, space=space, pairs=pairs if pooled else None, **more)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,9 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     back = s.load(s.save(made, tmp_path / "one"))
     assert (back.name, back.dataset, back.family, back.searched) == ("one", "usps", "digits", ["sprites.count"])
     assert back.label_curve == made.label_curve
+    for key, own in made.report_labels.items():
+        assert back.report_labels[key] == pytest.approx(own, abs=1e-5)
+    assert len(back.reports) == len(made.reports) == 120 and s.trusted(back.reports[:4]) == s.trusted(made.reports[:4])
     for mine, other in zip(made.rows, back.rows, strict=True):
         assert other == {n: pytest.approx(v, rel=1e-5) if isinstance(v, float) else v for n, v in mine.items()}
     assert back.labels.keys() == made.labels.keys()
@@ -97,11 +106,13 @@ def test_what_is_loaded_is_judged_as_what_was_saved(tmp_path):
 def test_labels_are_in_a_file_of_their_own_that_a_choice_does_not_open(tmp_path):
     folder = s.save(study(), tmp_path / "one")
     mentions = [f.name for f in folder.iterdir() if "labels/" in f.read_text()]
-    assert mentions == [LABELS]
+    assert sorted(mentions) == [LABELS, REPORT_LABELS]
     with_labels = s.load(folder)
-    (folder / LABELS).unlink()
+    for file in mentions:
+        (folder / file).unlink()
     without = s.load(folder, labels=False)
-    assert not without.labels and not without.label_curve
+    assert not without.labels and not without.label_curve and not without.report_labels
+    assert without.reports == with_labels.reports
     assert s.choose(without.rows) == s.choose(with_labels.rows)
 
 

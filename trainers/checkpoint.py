@@ -6,10 +6,12 @@ import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .errors import DataError
 from .settings import SettingError, TrialConfig
@@ -35,6 +37,42 @@ def save(folder: Path, members: Sequence[TrialConfig], state: Mapping[str, Any],
     temporary = folder / (STATE + ".tmp")
     torch.save({"version": VERSION, **settings, **facts, **state}, temporary)
     os.replace(temporary, folder / STATE)
+
+
+@dataclass
+class Models:
+    """Models to use, without what a training needs to go on: of each member as it was after an epoch of its own.
+
+    Attributes:
+        epochs: of each of G members.
+        weights: parameters and buffers by name, (G, ...), in main memory.
+    """
+
+    epochs: list[int] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Models:
+        """Of a folder that `save` or `Progress.save_models` filled; DataError where it is missing or damaged."""
+        state = read(folder, "cpu")
+        count = len(state["members"])
+        return cls([epoch_of(state, member) for member in range(count)], dict(state["model"]))
+
+    def take(self, state: Mapping[str, Tensor], epoch: int, taken: Sequence[bool]) -> None:
+        """Puts what members are now, (G, ...) on any device, in the place of what is kept of those `taken`."""
+        if not self.epochs:
+            self.epochs = [epoch] * len(taken)
+            self.weights = {name: tensor.to("cpu", copy=True) for name, tensor in state.items()}
+        for member in (m for m, one in enumerate(taken) if one):
+            self.epochs[member] = epoch
+            for name, tensor in state.items():
+                self.weights[name][member] = tensor[member].to("cpu")
+
+
+def epoch_of(state: Mapping[str, Any], member: int) -> int:
+    """After how many epochs the model of a member was saved."""
+    found = state["epoch"]
+    return int(found[member] if isinstance(found, list) else found)
 
 
 def members_of(folder: Path) -> list[TrialConfig]:

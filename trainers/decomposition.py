@@ -163,4 +163,4 @@ def load(folder: Path | str, member: int = 0, device: str | None = None) -> Trai
     made = TrainedModel
     if issubclass(part, OfPoints):
         from .point_decomposition import TrainedPointModel as made  # which builds on this module
-    return made(config, part.Shape(*state["shape"]), own, state["epoch"], device)
+    return made(config, part.Shape(*state["shape"]), own, checkpoint.epoch_of(state, member), device)

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from . import checkpoint, datasets
 from .artefacts import Arrays, Subset, collect
+from .checkpoint import Models
 from .decisions import gumbel
+from .errors import DataError
 from .evaluation import evaluate
 from .kinds import OfImages
 from .members import build, check_members, common, seed_of
@@ -82,6 +84,12 @@ class Progress:
     metrics: tuple[dict[str, float], ...]
     trainer: Trainer = field(repr=False, compare=False)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all parts of the curriculum had joined in the epoch that ended."""
+        joined = self.trainer.model.phase(self.epoch - 1, training=False).joined
+        return all(part for parts in joined.values() for part in parts)
+
     def artefacts(self) -> list[Arrays]:
         """What criteria that need no labels read of each member, see `artefacts.collect`: one evaluation pass."""
         return self.trainer.artefacts()
@@ -93,6 +101,14 @@ class Progress:
     def save(self, folder: Path | str) -> None:
         """Writes checkpoint.pt and members.json, from which `train` resumes and `load` reads a model."""
         self.trainer.save(Path(folder))
+
+    def keep(self, models: Models, taken: Sequence[bool]) -> None:
+        """Puts the models of the members that are `taken`, as they stand, in the place of those kept."""
+        models.take(self.trainer.stack.state(), self.epoch, taken)
+
+    def save_models(self, folder: Path | str, models: Models) -> None:
+        """Writes models that were kept in the format of `save`; `load` reads them, `train` cannot resume from them."""
+        self.trainer.write(Path(folder), {"epoch": models.epochs, "model": models.weights})
 
 
 def train(
@@ -295,9 +311,8 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Writes all that `resume` needs."""
-        checkpoint.save(
+        self.write(
             folder,
-            self.members,
             {
                 "epoch": self.epoch,
                 "steps": self.steps,
@@ -305,13 +320,18 @@ class Trainer:
                 "model": self.stack.state(),
                 "optimizer": self.optimizer.state(),
             },
-            shape=astuple(self.shape),
-            fingerprint=self.dataset.fingerprint,
         )
+
+    def write(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Writes a state with what it was made for."""
+        facts = {"shape": astuple(self.shape), "fingerprint": self.dataset.fingerprint}
+        checkpoint.save(folder, self.members, state, **facts)
 
     def resume(self, folder: Path) -> None:
         """Takes up the training that `save` wrote; DataError when it is of other members or other images."""
         state = checkpoint.read(folder, self.device)
+        if "optimizer" not in state:
+            raise DataError(f"{folder}: holds models but no training to go on with; resume from the folder above")
         checkpoint.check_same(folder, state, self.members, self.dataset.fingerprint)
         self.epoch, self.steps = state["epoch"], state["steps"]
         self.usage.copy_(state["usage"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import ARTEFACTS, PICTURES, WEIGHTS, CheckpointStore, History
+from .base import ARTEFACTS, PICTURES, TRUSTED, WEIGHTS, CheckpointStore, History
 from .folder import FolderStore
 
-__all__ = ["ARTEFACTS", "PICTURES", "WEIGHTS", "CheckpointStore", "FolderStore", "History", "open_store"]
+__all__ = ["ARTEFACTS", "PICTURES", "TRUSTED", "WEIGHTS", "CheckpointStore", "FolderStore", "History", "open_store"]
 
 
 def open_store(root: str | Path) -> CheckpointStore:

@@ -11,14 +11,18 @@ from typing import Any
 WEIGHTS = "checkpoint.pt"
 PICTURES, ARTEFACTS = "pictures", "artefacts"
 
+#: Folder in a checkpoint with the models of its seeds at the reports that are trusted, where one is not the last.
+TRUSTED = "trusted"
+
 History = list[dict[str, Any]]  #: reports: {"epoch", "time", "metrics": [per seed]}
 
 
 class CheckpointStore(ABC):
     """What a training saves, with `history.json` and `pictures/`, by study and trial.
 
-    Only a trial's newest checkpoint is kept. Its history holds all reports so far, so that a curve can be
-    completed after any crash.
+    Only a trial's newest checkpoint is kept, as a training that goes on needs no other; in it are the models (a third
+    of a checkpoint) that its own reports speak more for, where there are such. Its history holds all reports so far,
+    so that a curve can be completed after any crash.
     """
 
     root: Any

@@ -84,7 +84,7 @@ class FolderStore(CheckpointStore):
         return sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit()) if folder.is_dir() else []
 
     def drop(self, study: str, number: int) -> None:
-        for weights in self.trial(study, number).glob(f"*/{WEIGHTS}"):
+        for weights in self.trial(study, number).rglob(WEIGHTS):
             weights.unlink(missing_ok=True)
 
     @contextmanager

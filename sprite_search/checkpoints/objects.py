@@ -172,8 +172,9 @@ class ObjectStore(CheckpointStore):
 
     def drop(self, study: str, number: int) -> None:
         if (newest := self._newest(study, number)) is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self.fs.delete_file(f"{newest[0]}/{WEIGHTS}")
+            for file in (f for f in newest[1]["files"] if f.rpartition("/")[2] == WEIGHTS):
+                with contextlib.suppress(FileNotFoundError):
+                    self.fs.delete_file(f"{newest[0]}/{file}")
 
     @contextmanager
     def owned(self, study: str, number: int, attempt: int = 1) -> Iterator[None]:

@@ -9,6 +9,7 @@ Nothing here needs Ray, MLflow, torch or a store: tables in, tables out.
 from .agreement import agreement
 from .audit import AUDIT, AUDIT_SCENES, alarms, audit, best_of_n
 from .calibration import calibrate, choices
+from .checkpoints import judge_checkpoints, separated_reports, trusted
 from .choice import AUTO, Choice, choose
 from .criteria import CRITERIA, Criterion
 from .evaluation import evaluate, label_curve, separated
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "goals",
     "judge",
+    "judge_checkpoints",
     "label_curve",
     "leave_one_out",
     "load",
@@ -56,8 +58,10 @@ __all__ = [
     "records",
     "save",
     "separated",
+    "separated_reports",
     "ships",
     "studies_in",
+    "trusted",
     "without_labels",
     "worth",
 ]

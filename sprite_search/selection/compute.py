@@ -19,7 +19,9 @@ Artefacts = Mapping[Key, Mapping[str, Any]]
 Tell = Callable[[str], None]
 
 
-def compute(rows: Iterable[Row], artefacts: Artefacts, tell: Tell | None = None) -> list[dict[str, Any]]:
+def compute(
+    rows: Iterable[Row], artefacts: Artefacts, tell: Tell | None = None, *, names: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
     """The rows with a column ``criteria/<name>`` for each criterion of artefacts.
 
     NaN where a row has no artefacts or not those that a criterion needs: `missing` says which. A collapsed model
@@ -31,11 +33,12 @@ def compute(rows: Iterable[Row], artefacts: Artefacts, tell: Tell | None = None)
         artefacts: the arrays of each trial and seed, see `trainers.artefacts.collect`, with ``images`` and
             ``invariant`` added where there are any.
         tell: hears the name of each criterion before it is computed.
+        names: of the criteria; all that there are by default.
     """
     table = [dict(row) for row in rows]
     models = _models(table, artefacts)
     pools: dict[tuple[Key, ...], Pool] = {}  # what pools have in common is computed once
-    for criterion in _computed():
+    for criterion in _computed() if names is None else [CRITERIA[n] for n in names]:
         if tell is not None:
             tell(criterion.name)
         values = _values(criterion, [m for m in models.values() if not _lacks(criterion, m)], pools)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checkpoints import judge_checkpoints
 from .evaluation import DRAWS, evaluate, interval
 from .labels_needed import worth
 from .leakage import checklist
@@ -23,7 +24,8 @@ Floats = NDArray[np.float64]
 
 
 def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = DRAWS) -> dict[str, Any] | None:
-    """What `evaluate` finds in a study, with `labels` (how many each criterion is worth), its curve and checklist.
+    """What `evaluate` finds in a study, with `labels` (how many each criterion is worth), its curve and checklist, and
+    `checkpoints` (see `judge_checkpoints`).
 
     None where fewer than two configurations have labels. `redrawn` holds normalised regrets of redraws by
     criterion, for `over_studies`.
@@ -46,6 +48,7 @@ def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = D
         "oracle": bool(study.space.get("objective", {}).get("oracle", False)),
         **found,
         "label_curve": curve,
+        "checkpoints": judge_checkpoints(study.reports, study.report_labels),
         "checklist": checklist(study.space) if study.space.get("objective") else [],
         "redrawn": redrawn,
     }

@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from .checkpoints import Report, read_by_rule, separated_reports
 from .evaluation import Labels, separated
 from .redraws import Key, Pairs, key
 
 #: The files of a study. What chooses opens the first and never the second.
 TRIALS, LABELS, PAIRS, CURVE, SPACE = "trials.csv", "labels.csv", "agreement.csv", "label_curve.csv", "space.json"
+
+#: Its reports, by which the checkpoint inside a training is chosen, and the labels that judge this.
+REPORTS, REPORT_LABELS = "reports.csv", "report_labels.csv"
 
 #: Digits that are kept of a float.
 DIGITS = 6
@@ -33,6 +37,7 @@ FAMILIES = {
 }
 
 _WRITTEN = ("trial", "seed", "state", "arm", "epoch", "epochs")
+_REPORT = ("trial", "seed", "epoch")
 _ALWAYS = ("dataset.name", "model.kind", "sprites.count")
 
 
@@ -47,6 +52,8 @@ class Study:
         space: the search space as plain data: what was fixed, searched, and by what.
         pairs: agreement of all pairs of models, with which criteria of the pool are computed again in redraws.
         label_curve: what selecting by so many labels loses, see `label_curve`.
+        reports: one per trial, seed and epoch, without any label, see `checkpoints.trusted`.
+        report_labels: label metrics by (trial, seed, epoch).
     """
 
     name: str
@@ -55,6 +62,8 @@ class Study:
     space: Mapping[str, Any] = field(default_factory=dict)
     pairs: Pairs | None = None
     label_curve: Sequence[Mapping[str, Any]] = ()
+    reports: Sequence[Mapping[str, Any]] = ()
+    report_labels: Mapping[Report, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, table: Any, **more: Any) -> Study:
@@ -95,6 +104,9 @@ def save(study: Study, folder: Path | str) -> Path:
     labels = [{"trial": t, "seed": s, **own} for (t, s), own in sorted(study.labels.items())]
     _write(folder / LABELS, labels, always=("trial", "seed"))
     _write(folder / CURVE, study.label_curve, always=("labels", "regret", "normalised_regret"))
+    _write(folder / REPORTS, [read_by_rule(r) for r in study.reports], always=_REPORT)
+    judging = [{**dict(zip(_REPORT, k, strict=True)), **own} for k, own in sorted(study.report_labels.items())]
+    _write(folder / REPORT_LABELS, judging, always=_REPORT)
     if study.pairs is not None:
         _write(folder / PAIRS, _pair_rows(study.pairs))
     about = {"name": study.name, **study.space}
@@ -112,6 +124,8 @@ def load(folder: Path | str, *, labels: bool = True) -> Study:
     space = json.loads((folder / SPACE).read_text())
     pairs = _read(folder / PAIRS) if (folder / PAIRS).exists() else []
     own = _read(folder / LABELS) if labels else []
+    reports = _read(folder / REPORTS) if (folder / REPORTS).exists() else []
+    judging = _read(folder / REPORT_LABELS) if labels and reports else []
     return Study(
         name=str(space["name"]),
         rows=_read(folder / TRIALS),
@@ -119,6 +133,8 @@ def load(folder: Path | str, *, labels: bool = True) -> Study:
         space=space,
         pairs=_pairs(pairs) if pairs else None,
         label_curve=[{"normalised_regret": None, **r} for r in _read(folder / CURVE)] if labels else [],
+        reports=reports,
+        report_labels=separated_reports(judging)[1],
     )
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from trainers.families import suggestion
+from trainers.models import MODELS
 from trainers.settings import POSITIVE, Scalar, Setting, SettingError, TrialConfig, catalogue, resolve
 
+from ..selection.criteria import COLUMN, CRITERIA
+from ..selection.steering import OBJECTIVES, refusal
 from . import names
 from .document import Document, Entry, Problem, read
 from .model import Budget, Dimension, Objective, Resources, Space
@@ -48,7 +51,7 @@ class Reader:
             about=str(self._typed("about", str, "")),
             fixed=fixed,
             search={n: search[n] for n in catalogue() if n in search},
-            objective=self._objective(search),
+            objective=self._objective(fixed, search),
             sampler=self._part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}),
             pruner=self._part("pruner", names.PRUNER_KEYS, {"name": "none"}),
             replicates=self._number("replicates", int, 1, low=1),
@@ -230,7 +233,7 @@ class Reader:
 
     # -- how it is searched -----------------------------------------------------------------------
 
-    def _objective(self, search: Mapping[str, Dimension]) -> Objective:
+    def _objective(self, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> Objective:
         for name in search:
             if name.startswith("dataset."):
                 self.wrong(
@@ -253,7 +256,9 @@ class Reader:
                 )
         oracle = "oracle" in value and value["oracle"].value is True
         at, metric = value[directions[0]], value[directions[0]].value
-        if metric not in names.METRICS:
+        if metric.startswith(COLUMN):
+            self._steering(at, metric, directions[0], fixed, search)
+        elif metric not in names.METRICS:
             self.wrong(at, "objective", f"{metric!r} is no metric; {suggestion(metric, names.METRICS)}")
         elif metric.startswith("labels/") and not oracle:
             self.wrong(
@@ -264,6 +269,33 @@ class Reader:
         else:
             self._comparable(at, metric, search)
         return Objective(metric, directions[0], oracle)
+
+    def _steering(
+        self,
+        entry: Entry,
+        metric: str,
+        direction: str,
+        fixed: Mapping[str, Scalar],
+        search: Mapping[str, Dimension],
+    ) -> None:
+        """Says what keeps a criterion from being the objective."""
+        name, kind = metric.removeprefix(COLUMN), "model.kind"
+        if name not in CRITERIA:
+            known = [COLUMN + n for n in OBJECTIVES]
+            self.wrong(entry, "objective", f"{metric!r} is no criterion; {suggestion(metric, known)}")
+            return
+        kinds = search[kind].choices if kind in search else (fixed.get(kind, catalogue()[kind].default({})),)
+        models = [MODELS[str(k)] for k in kinds if k in MODELS]
+        why = refusal(
+            name,
+            direction=direction,
+            artefacts=all(m.inspectable for m in models),
+            scenes=any(getattr(m, "masked", False) for m in models),
+            replicates=self._number("replicates", int, 1, low=1),
+            searched=search,
+        )
+        if why is not None:
+            self.wrong(entry, "objective", f"{metric} {why}")
 
     def _comparable(self, entry: Entry, metric: str, search: Mapping[str, Dimension]) -> None:
         for name in search:

@@ -17,6 +17,7 @@ from ..errors import InputError, WorkError
 from ..home import Home
 from ..machine import cpus
 from ..space import Space
+from ..trusted import folder
 from .budget import busy_hours, trials_left
 from .lease import holder, lease, store_lease
 from .records import TrialRecord
@@ -266,6 +267,6 @@ def history(home: Home, study: str, number: int) -> list[dict[str, Any]]:
 
 
 def checkpoint(home: Home, study: str, number: int) -> Path | None:
-    """A trial's newest checkpoint, None when its weights are gone."""
+    """The newest checkpoint of a trial, or the part of it that is trusted more; None when its weights are gone."""
     latest = open_store(home.checkpoints).latest(study, number)
-    return latest if latest is not None and (latest / "checkpoint.pt").exists() else None
+    return folder(latest) if latest is not None and (latest / "checkpoint.pt").exists() else None
