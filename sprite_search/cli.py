@@ -128,6 +128,31 @@ def launch(
 
 
 @main.command()
+@click.argument("space", type=click.Path(path_type=Path))
+@click.option("--profile", metavar="NAME", help="Profile of the file [default: by what this machine has].")
+@click.option("--set", "overrides", type=options.Assignment(), multiple=True, help="Fix or change a setting.")
+@click.option("--samples", type=click.IntRange(min=1), default=5, show_default=True, help="Configurations to try.")
+@options.home
+@options.as_json
+def probe(
+    space: Path,
+    profile: str | None,
+    overrides: tuple[tuple[str, str], ...],
+    samples: int,
+    home: str | None,
+    as_json: bool,
+) -> None:
+    """Measure how much of this machine's GPU a trial of SPACE needs."""
+    from .probe import probe as measure
+    from .space import load_space
+
+    found = measure(load_space(space, profile=profile, overrides=dict(overrides)), Home.locate(home), samples)
+    _show(found, as_json, "probe")
+    if not found["fits"]:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
 @click.argument("study", required=False)
 @options.home
 @options.as_json

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoints import CheckpointStore, open_store
 from .home import Home
-from .machine import cpus
+from .machine import cpus, gpus
 
 if TYPE_CHECKING:
     from .study.records import TrialRecord
@@ -65,12 +65,8 @@ def _machine() -> Iterator[Check]:
 
 
 def _gpus() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "none; spaces with a `laptop` profile use it"
-    devices = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
-    return ", ".join(f"{d.name} with {d.total_memory / 2**30:.0f} GiB" for d in devices)
+    found = ", ".join(f"{name} with {memory:.0f} GiB" for name, memory in gpus())
+    return found or "none; spaces with a `laptop` profile use it"
 
 
 def _stores(home: Home) -> Iterator[Check]:

@@ -335,6 +335,17 @@ def dry_run(found: Mapping[str, Any]) -> None:
         print(f"sample {i}: " + ", ".join(f"{n}={_cell(v)}" for n, v in sample.items()))
 
 
+def probe(found: Mapping[str, Any]) -> None:
+    """What trials need of a GPU, and what to write into the space."""
+    print(f"{found['gpu']}: {found['memory']:g} GiB")
+    print("GiB of each drawn configuration, all its seeds together: " + ", ".join(f"{n:g}" for n in found["needed"]))
+    if not found["fits"]:
+        print(f"the largest does not fit with a margin ({found['gpu_memory']:g} GiB); search smaller models or batches")
+        return
+    print(f"resources: {{gpu: {found['share']:g}, gpu_memory: {found['gpu_memory']:g}}}", end="")
+    print(f"    # {found['at_once']} trials side by side")
+
+
 def rows(found: Sequence[Mapping[str, Any]]) -> None:
     """Any list of flat dicts as a table."""
     if not found:

@@ -15,6 +15,7 @@ from ray import tune
 
 from . import artefacts
 from .checkpoints import TRUSTED, open_store
+from .machine import gpus, too_little_memory
 
 
 def check_packages() -> None:
@@ -34,9 +35,9 @@ class SpriteTrial(tune.Trainable):
     """Trains all replicates of one configuration as members of one training, a report per `step`.
 
     ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
-    cpu, gpu, driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is wrong with the
-    configuration or its data ends the trial with a reason; anything else is raised, and the driver starts the
-    trial again.
+    cpu, gpu, gpu_memory (GiB), driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is
+    wrong with the configuration or its data ends the trial with a reason; anything else is raised, and the driver
+    starts the trial again.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -57,7 +58,7 @@ class SpriteTrial(tune.Trainable):
         # a machine of a cluster may keep data sets elsewhere than the driver's
         self.job = {**job, "data": os.environ.get("SPRITE_DATA") or job["data"]}
         _fault("poison", job)
-        self.reports = self._reports()
+        self.reports = self._reports() if (small := _too_small(job)) is None else self._misplaced(small)
 
     def step(self) -> dict[str, Any]:
         import torch
@@ -83,6 +84,10 @@ class SpriteTrial(tune.Trainable):
 
     def _failed(self, reason: str, *, fatal: bool = False) -> dict[str, Any]:
         return {"failed": reason, "fatal": fatal, "epoch": 0, "epochs": 1, "metrics": [], tune.result.DONE: True}
+
+    def _misplaced(self, reason: str) -> Iterator[dict[str, Any]]:
+        """A trial that this machine cannot hold is not to blame, and no other would fare better."""
+        yield self._failed(reason, fatal=True)
 
     def cleanup(self) -> None:
         self.reports = iter(())
@@ -185,6 +190,36 @@ class SpriteTrial(tune.Trainable):
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}
+
+
+def _too_small(job: dict[str, Any]) -> str | None:
+    """Why the trial's share of the GPU here is less than the space says it needs."""
+    if not job["gpu"] or not job["gpu_memory"] or not (there := gpus()):
+        return None
+    return too_little_memory(*there[0], share=job["gpu"], needed=job["gpu_memory"])
+
+
+def peak_memory(config: dict[str, Any], seeds: list[int], data: Path) -> float:
+    """GiB of this machine's GPU that a trial takes, found by training a few steps with all of its model in use.
+
+    Counts what PyTorch reserves, which is what a share of the GPU limits, and the images of the whole data set.
+    """
+    import torch
+
+    from trainers import datasets, train
+    from trainers.evaluation import BATCH
+    from trainers.settings import TrialConfig
+
+    whole = datasets.load(TrialConfig.from_flat({**config, "seed": 0}), data).images
+    # whole batches, in training and in evaluation
+    few = min(len(whole), 2 * max(BATCH, 2 * int(config["training.batch_size"])))
+    short = {"dataset.images": few, "dataset.held_out": 0.5, "training.epochs": 1, "transformations.strategy": "all"}
+    every = {n: v for n, v in config.items() if n not in ("transformations.first", "transformations.last")}
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    for progress in train([TrialConfig.from_flat({**every, **short, "seed": seed}) for seed in seeds], data=data):
+        progress.artefacts()
+    return (torch.cuda.max_memory_reserved() + whole[few:].nbytes) / 2**30
 
 
 def _fault(

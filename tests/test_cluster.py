@@ -15,7 +15,7 @@ from launching import EPOCHS, check_books, finish, records, space_file, start, w
 from ray.cluster_utils import Cluster
 from servers import KEYS, Database, mlflow_server, s3, wait_until
 
-from sprite_search.errors import InputError
+from sprite_search.errors import InputError, WorkError
 from sprite_search.home import Home
 from sprite_search.space.model import Resources
 from sprite_search.study.tuning import SECRETS, capacity, connected, request
@@ -76,6 +76,22 @@ def test_trials_run_where_labels_and_accelerators_say(cluster, tmp_path):
         with pytest.raises(InputError, match=r"resources\.labels: no machine"):
             capacity(Resources(labels={"market": "none"}))
         assert capacity(Resources(gpu=1, at_once=7)) == 7, "machines may come"
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "words"),
+    [
+        (None, WorkError, "did not start on this machine .*timed out.*run the same command again"),
+        ("10.0.0.1:6379", InputError, "--address: cannot reach the Ray cluster at 10.0.0.1:6379"),
+    ],
+)
+def test_ray_that_does_not_come_is_told(tmp_path, monkeypatch, address, kind, words):
+    def slow(**given):
+        raise Exception("The current node timed out during startup.")  # as Ray itself does on a busy machine
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(kind, match=words), connected(tmp_path, address):
+        pass
 
 
 def test_a_search_loses_a_machine_and_nothing_else(cluster, mlflow_home, tmp_path):

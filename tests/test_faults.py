@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections import Counter
 
 import pytest
 from launching import EPOCHS, check_books, finish, launch, records, space_file, start, wait_for
@@ -42,14 +43,17 @@ def kill_at_random(chance):
     return kill
 
 
-def check_survives(folder, kills):
-    home, space = Home(folder / "home"), space_file(folder, replicates=2)
-    for kill in kills:
+def check_survives(folder, kills, trials=12):
+    home, space = Home(folder / "home"), space_file(folder, replicates=2, budget={"trials": trials})
+    for number, kill in enumerate(kills, 1):
         check_a_kill(space, home, kill)
+        states = Counter(r.state for r in records(home)) if home.root.exists() else {}
+        print(f"kill {number}: {dict(states)}", flush=True)  # `pytest -s` records a soak
     left = [r.number for r in records(home) if r.state == "running"]
     status, said = launch(space, home)
     assert status == 0, said
-    check_books(home)
+    check_books(home, trials)
+    print(f"in the end: {dict(Counter(r.state for r in records(home)))}, attempts {[r.attempt for r in records(home)]}")
     after = {r.number: r for r in records(home)}
     assert all(after[n].attempt > 1 for n in left), "what a killed driver left is taken up, not asked anew"
 
@@ -63,6 +67,12 @@ def test_a_study_whose_driver_is_killed_three_times_loses_nothing(tmp_path):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_driver_killed_at_any_time_loses_nothing(tmp_path, seed):
     check_survives(tmp_path, [kill_by_fault(FAULTS[seed % 2]), kill_at_random(random.Random(seed))])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_a_study_whose_driver_is_killed_twenty_times_loses_nothing(tmp_path):
+    check_survives(tmp_path, [kill_at_random(random.Random(seed)) for seed in range(20)], trials=40)
 
 
 def test_what_goes_wrong_in_a_worker_concerns_its_trial_alone(tmp_path):

@@ -25,6 +25,7 @@ SMALL = ["--trials", "2", "--set", "training.epochs=2", "--set", "replicates=1",
 ELSEWHERE = {
     "ui": "test_ui.py",
     "stop": "test_bad_input.py",
+    "probe": "test_probe.py",  # needs a GPU
     "data": "test_datasets.py",
     "launch search_spaces/multi_dsprites.yaml": "test_space.py",  # the file; the search takes a quarter of an hour
 }

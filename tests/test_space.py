@@ -445,6 +445,21 @@ BAD = {
         2,
         "whole GPUs",
     ),
+    "memory of a GPU that trials do not take": (
+        "resources: {gpu_memory: 8}",
+        2,
+        "resources.gpu_memory: is 8, but trials take no GPU",
+    ),
+    "a share of a GPU that is too small": (
+        "resources: {gpu: 0.25, accelerator: H100, gpu_memory: 24}",
+        2,
+        "resources.gpu: 0.25 of the 80 GiB of H100 is 20, but a trial needs 24 (resources.gpu_memory): give it 0.3333",
+    ),
+    "a GPU that is too small": (
+        "resources: {gpu: 1, accelerator: T4, gpu_memory: 24}",
+        2,
+        "take larger GPUs",
+    ),
     "an unknown point": (
         "start_from: [ours_e]",
         2,

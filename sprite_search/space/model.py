@@ -112,6 +112,7 @@ class Resources:
 
     cpu: float = 1
     gpu: float = 0
+    gpu_memory: float | None = None  #: GiB of a GPU that a trial needs, as `sprite-search probe` measures it
     accelerator: str | None = None  #: Ray's name of the GPUs to use, e.g. H100
     labels: Mapping[str, str] = field(default_factory=dict)  #: labels of the machines to use, as Ray has them
     at_once: int | None = None  #: trials side by side; None: as many as fit on the machines that are there

@@ -39,7 +39,19 @@ PRUNERS = ("none", "median", "hyperband", "asha")
 PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
 
 BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}
-RESOURCE_KEYS = {"cpu": float, "gpu": float, "accelerator": str, "labels": dict, "at_once": int, "patience": float}
+RESOURCE_KEYS = {
+    "cpu": float,
+    "gpu": float,
+    "gpu_memory": float,
+    "accelerator": str,
+    "labels": dict,
+    "at_once": int,
+    "patience": float,
+}
+#: GiB of the GPUs that Ray knows by these names; others are looked at when a trial starts on one.
+GPU_MEMORY = {
+    "T4": 15, "L4": 22, "A10G": 22, "V100": 32, "A100-40G": 40, "A100-80G": 80, "L40S": 45, "H100": 80, "H200": 141,
+}  # fmt: skip
 
 TOP_KEYS = (
     "study",

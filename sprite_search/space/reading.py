@@ -13,6 +13,7 @@ from trainers.families import suggestion
 from trainers.models import MODELS
 from trainers.settings import POSITIVE, Scalar, Setting, SettingError, TrialConfig, catalogue, resolve
 
+from ..machine import too_little_memory
 from ..selection.criteria import COLUMN, CRITERIA
 from ..selection.steering import OBJECTIVES, refusal
 from . import names
@@ -389,7 +390,22 @@ class Reader:
                 "resources.accelerator",
                 f"is {name}, but trials take no GPU; give resources.gpu too",
             )
+        self._gpu_memory(resources, gpu)
         self.space = replace(self.space, budget=Budget(**budget), resources=Resources(**resources))  # type: ignore[arg-type]
+
+    def _gpu_memory(self, resources: Mapping[str, Any], gpu: float) -> None:
+        """Whether a trial fits its share of the GPU, where that is known."""
+        if not (needed := resources.get("gpu_memory")):
+            return
+        at = self.top["resources"].value["gpu_memory"]
+        kind = str(resources.get("accelerator"))
+        if not gpu:
+            self.wrong(at, "resources.gpu_memory", f"is {needed:g}, but trials take no GPU; give resources.gpu too")
+        elif kind in names.GPU_MEMORY:
+            small = too_little_memory(kind, names.GPU_MEMORY[kind], share=gpu, needed=needed)
+            if small:
+                name, _, what = small.partition(": ")
+                self.wrong(at, name, what)
 
     def _typed(self, key: str, kind: type, default: Scalar) -> Scalar:
         entry = self.top.get(key)

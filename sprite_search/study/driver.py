@@ -103,6 +103,7 @@ class Driver:
             "data": str(self.home.data),
             "cpu": self.space.resources.cpu,
             "gpu": self.space.resources.gpu if job.gpu is None else job.gpu,
+            "gpu_memory": self.space.resources.gpu_memory,
             "driver": os.getpid(),
         }
 

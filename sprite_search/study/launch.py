@@ -15,7 +15,7 @@ from trainers.settings import TrialConfig
 from ..checkpoints import CheckpointStore, open_store
 from ..errors import InputError, WorkError
 from ..home import Home
-from ..machine import cpus
+from ..machine import cpus, gpus, too_little_memory
 from ..space import Space
 from ..trusted import folder
 from .budget import busy_hours, trials_left
@@ -218,16 +218,18 @@ def _work_folder(folder: Path) -> Iterator[Path]:
 
 def _check_machine(space: Space, address: str | None) -> None:
     """Refuses what this machine cannot give, before anything is started."""
-    import torch
-
     if address is not None:
         return
-    gpus = torch.cuda.device_count()
-    if space.resources.gpu > gpus:
+    there, resources = gpus(), space.resources
+    if resources.gpu > len(there):
         raise InputError(
-            f"resources.gpu: a trial asks for {space.resources.gpu:g} GPUs, but this machine has {gpus};"
+            f"resources.gpu: a trial asks for {resources.gpu:g} GPUs, but this machine has {len(there)};"
             " use --set resources.gpu=0, --profile laptop where the space has one, or a cluster with --address"
         )
+    if resources.gpu and resources.gpu_memory:
+        smallest = min(there, key=lambda device: device[1])
+        if small := too_little_memory(*smallest, share=resources.gpu, needed=resources.gpu_memory):
+            raise InputError(small)
     if space.resources.cpu > cpus():
         raise InputError(
             f"resources.cpu: a trial asks for {space.resources.cpu:g} CPUs, but this process may use {cpus()};"

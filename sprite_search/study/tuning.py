@@ -199,9 +199,15 @@ def connected(work: Path, address: str | None) -> Iterator[None]:
                 configure_logging=False,
                 runtime_env={"working_dir": str(_code(work)), "env_vars": dict.fromkeys(SECRETS, "")},
             )
-        except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-            where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-            raise InputError(f"--address: cannot reach {where} ({_line(error)}); check that it runs") from None
+        except Exception as error:  # of a start that takes too long Ray raises no more than that
+            if address is None:
+                raise WorkError(
+                    f"Ray did not start on this machine ({_line(error)}); nothing is lost: run the same command again,"
+                    " when the machine has less to do"
+                ) from None
+            raise InputError(
+                f"--address: cannot reach the Ray cluster at {address} ({_line(error)}); check that it runs"
+            ) from None
         try:
             yield
         finally:
