@@ -34,9 +34,9 @@ class SpriteTrial(tune.Trainable):
     """Trains all replicates of one configuration as members of one training, a report per `step`.
 
     ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
-    cpu, gpu, driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is wrong with the
-    configuration or its data ends the trial with a reason; anything else is raised, and the driver starts the
-    trial again.
+    cpu, gpu, driver (pid), rungs (epochs after which it may be pruned). Resumes from the trial's newest checkpoint,
+    whoever wrote it. What is wrong with the configuration or its data ends the trial with a reason; anything else
+    is raised, and the driver starts the trial again.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -103,6 +103,8 @@ class SpriteTrial(tune.Trainable):
         from trainers import train
         from trainers.settings import TrialConfig
 
+        from .pictures import curves
+
         job = self.job
         members = [TrialConfig.from_flat({**job["config"], "seed": seed}) for seed in job["seeds"]]
         epochs = int(members[0]["training.epochs"])
@@ -116,16 +118,21 @@ class SpriteTrial(tune.Trainable):
         for progress in train(members, data=Path(job["data"]), resume=latest):
             metrics = list(progress.metrics)
             entry = {"epoch": progress.epoch, "time": int(time.time() * 1000), "metrics": metrics}
+            seen = history[-1]["epoch"] if history else 0
             history.append(entry)
             last = progress.epoch >= progress.epochs
+            # a trial that the pruner ends has pictures too
+            drawn = last or any(seen < rung <= progress.epoch for rung in job["rungs"])
 
-            def write(folder: Path, progress: Any = progress, last: bool = last) -> None:
+            def write(folder: Path, progress: Any = progress, drawn: bool = drawn, last: bool = last) -> None:
                 progress.save(folder)
                 if found := dict(zip(job["seeds"], progress.artefacts(), strict=False)):
                     artefacts.write(folder, found, images=progress.thumbnails(), before=before)
                     before.update({seed: arrays["A"] for seed, arrays in found.items()})
+                if drawn:
+                    self._draw(folder)
                 if last:
-                    self._draw(folder, history)
+                    curves(history, folder / "pictures" / "curves.png")
 
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
@@ -153,7 +160,7 @@ class SpriteTrial(tune.Trainable):
             return None, []
         return latest, history
 
-    def _draw(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def _draw(self, folder: Path) -> None:
         from trainers import datasets, load
         from trainers.kinds import OfPoints
 
@@ -164,7 +171,6 @@ class SpriteTrial(tune.Trainable):
             dataset = datasets.load(model.config, Path(self.job["data"]))
             drawn = point_pictures if issubclass(model.config.parts["dataset"], OfPoints) else pictures
             drawn.save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
-        pictures.curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}
