@@ -38,7 +38,9 @@ SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
 PRUNERS = ("none", "median", "hyperband", "asha")
 PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
 
-BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}
+BUDGET_KEYS = {"trials": int, "hours": float, "gpu_hours": float, "max_failed": int, "plateau": int}
+CONFIRM_KEYS = {"top": int, "seeds": int}
+KEEP_KEYS = {"best": int, "likely": int}
 RESOURCE_KEYS = {
     "cpu": float,
     "gpu": float,
@@ -64,8 +66,10 @@ TOP_KEYS = (
     "pruner",
     "replicates",
     "random_arm",
+    "confirm",
     "budget",
     "resources",
+    "keep",
     "profiles",
 )
 PROFILE_KEYS = tuple(k for k in TOP_KEYS if k not in ("study", "about", "profiles"))
