@@ -35,8 +35,9 @@ SAMPLERS: dict[str, str | None] = {
 
 #: Keys a sampler's or pruner's mapping may have.
 SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
-PRUNERS = ("none", "median", "hyperband", "asha")
-PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
+SEED_PRUNERS = ("wilcoxon", "interval")  #: those that compare configurations seed by seed
+PRUNERS = ("none", "median", "hyperband", "asha", *SEED_PRUNERS)
+PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int, "p": float}
 
 BUDGET_KEYS = {"trials": int, "hours": float, "gpu_hours": float, "max_failed": int, "plateau": int}
 CONFIRM_KEYS = {"top": int, "seeds": int}

@@ -18,6 +18,7 @@ from ..selection.steering import OBJECTIVES, refusal
 from . import names
 from .document import Document, Entry, Problem, read
 from .model import MOST_REPLICATES, Dimension, Objective, Space
+from .pruning import check_pruner
 from .spending import spending
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -59,6 +60,7 @@ class Reader:
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
         self.space = replace(self.space, **spending(self))
+        check_pruner(self, self.space)
         self._samplers()
         self.space = replace(self.space, start_from=self._points(fixed, search))
         self._combination()

@@ -18,12 +18,14 @@ from trainers.settings import SettingError, TrialConfig
 from ..errors import InputError
 from ..home import Home
 from ..space import Space
+from ..space.names import SEED_PRUNERS
 from . import samplers
 from .bounded import Bounded
 from .budget import trials_left
 from .grid import Grid, digest
 from .past import Past
 from .records import TrialRecord, counts, mean_over_seeds, searched
+from .seeds import RUNGS
 from .storage import storage
 
 _STATES = {
@@ -306,7 +308,12 @@ class Ledger:
         if reached <= before:
             return False
         value = mean_over_seeds(metrics, space.objective.metric)
-        for rung in range(before + 1, reached + 1):  # reports further apart than rungs count for all they pass
+        passed = range(before + 1, reached + 1)  # reports further apart than rungs count for all they pass
+        if space.pruner["name"] in SEED_PRUNERS:
+            own = {str(s): m[space.objective.metric] for s, m in zip(seeds, metrics, strict=True)}
+            noted = {**frozen.user_attrs.get(RUNGS, {}), **{str(rung): own for rung in passed}}
+            trial.set_user_attr(RUNGS, noted)
+        for rung in passed:
             trial.report(value, step=rung)
         self.study.pruner = samplers.pruner(space)
         # the honest pool is never pruned, but the others are compared with it
