@@ -67,6 +67,7 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
         "driver": driver,
         "counts": counts(records),
         "budget": space.budget.trials,
+        "again": sum(r.confirms is not None for r in records),
         "profile": space.profile,
         "objective": f"{space.objective.direction} {space.objective.metric}",
         "best": {"trial": leader.number, "value": leader.value} if leader else None,

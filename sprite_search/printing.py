@@ -99,7 +99,7 @@ def _status(s: Mapping[str, Any]) -> list[str]:
         s["study"],
         f"process {(s['driver'] or {}).get('pid', '?')} runs it" if s["running"] else "not running",
         *(str(counts[state]) for state in ("complete", "pruned", "failed", "running")),
-        str(s["budget"]),
+        f"{s['budget']}" + (f" (+{s['again']} again)" if s["again"] else ""),
         f"trial {leader['trial']}: {number(leader['value'])}" if leader else "–",
         duration(s["hours"] * 3600 if s["hours"] is not None else None),
     ]

@@ -92,13 +92,15 @@ def _items(lines: Iterable[str]) -> str:
 
 def _summary(space: Space, records: Sequence[TrialRecord]) -> str:
     from .study.budget import spending
-    from .study.records import counts
+    from .study.records import counts, searched
 
-    ended = ", ".join(f"{n} {state}" for state, n in counts(records).items() if n) or "none yet"
+    ended = ", ".join(f"{n} {state}" for state, n in counts(searched(records)).items() if n) or "none yet"
+    again = [r for r in records if r.confirms is not None]
     began = min((r.started for r in records if r.started), default=None)
     last = max((r.finished for r in records if r.finished), default=None)
     lines = [
         f"trials: {ended}, of {space.budget.trials} configurations; {space.replicates} seeds each",
+        *([f"trained again on fresh seeds: {len(again)}, the best of the search"] if again else []),
         f"objective: {space.objective.direction} {space.objective.metric}",
         f"from the first trial to the last: {duration(last - began if began and last else None)}",
         *spent(spending(records)),

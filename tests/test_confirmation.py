@@ -6,6 +6,7 @@ import random
 import pytest
 from test_ledger import EPOCHS, PRUNING, Killed, Runner, done, error, space, staged
 
+from sprite_search import overview, printing, report
 from sprite_search.home import Home
 from sprite_search.selection import choose
 from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
@@ -149,3 +150,16 @@ def test_a_ranking_that_changes_does_not_change_who_is_trained_again(home):
     more = dataclasses.replace(run.space, confirm=Confirm(TOP + 1, SEEDS))
     ranked = sorted(searched(run.records), key=lambda r: r.value)
     assert pending(run.ledger, more, home, run.driver.store) == [ranked[TOP].number]
+
+
+def test_it_is_counted_apart_from_the_search_wherever_trials_are_counted(home, capsys):
+    run = Runner(home, confirming()).run()
+    (found,) = overview.status(home)
+    assert (found["again"], found["budget"], found["counts"]["complete"]) == (TOP, 8, 8 + TOP)
+    assert found["best"]["trial"] in {r.number for r in again(run.records)}
+    assert found["spent"]["all"]["trials"] == 8 + TOP
+    printing.status([found])
+    assert "8 (+3 again)" in capsys.readouterr().out
+    summary = report._summary(run.space, run.records)
+    assert "8 complete, of 8 configurations" in summary
+    assert "trained again on fresh seeds: 3, the best of the search" in summary
