@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from .study.records import best, searched
 
 if TYPE_CHECKING:
     from .space import Space
@@ -40,6 +42,21 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
+def spent(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What `study.budget.spending` found, in sentences: in all, and for each trial by what became of it."""
+    if "all" not in found:
+        return []
+
+    def each(key: str, text: Callable[[float], str]) -> str:
+        shares = [(s, found[s][key] / found[s]["trials"]) for s in ("complete", "pruned", "failed") if s in found]
+        return ", ".join(f"{text(share)} for each {state} trial" for state, share in shares)
+
+    said = [f"training took {duration(3600 * found['all']['hours'])}: {each('hours', lambda h: duration(3600 * h))}"]
+    if gpus := found["all"]["gpu_hours"]:
+        said.append(f"GPU-hours {number(gpus)}: {each('gpu_hours', number)}")
+    return [line.removesuffix(": ") for line in said]
+
+
 class LiveProgress:
     """Shows a search; what `study.launch` calls `start`, `update` and `stop` on.
 
@@ -57,6 +74,8 @@ class LiveProgress:
     def start(self, space: Space, records: Sequence[TrialRecord]) -> None:
         """The search of a space begins, with these trials in its ledger already."""
         self.space, self.total = space, space.budget.trials
+        #: a trial of the second stage as a share of one of the search
+        self._again = space.confirm.seeds / space.replicates if space.confirm is not None else 0.0
         self._records, self._ended = list(records), {r.number for r in records if r.done}
         self._began = self._spoke = self._clock()
         self._before = self._work()
@@ -91,21 +110,21 @@ class LiveProgress:
     # -- what is shown ----------------------------------------------------------------------------
 
     def _work(self) -> float:
-        """Trials' worth of work: ended ones count 1, running ones their share of epochs."""
-        return sum(1.0 if r.done else _fraction(r) for r in self._records if r.state != "failed")
+        """Trials' worth of work: ended ones count 1, running ones their share of epochs, by their seeds."""
+        shares = ((1.0 if r.confirms is None else self._again, r) for r in self._records if r.state != "failed")
+        return sum(worth * (1.0 if r.done else _fraction(r)) for worth, r in shares)
 
     def left(self) -> float | None:
         """Seconds until the budget is used, at the pace of this launch; None before there is a pace."""
         worked = self._work() - self._before
         if worked < 0.2:
             return None
-        return (self._clock() - self._began) * max(0.0, self.total - self._work()) / worked
+        again = self._again * self.space.confirm.top if self.space.confirm is not None else 0.0
+        return (self._clock() - self._began) * max(0.0, self.total + again - self._work()) / worked
 
     def best(self) -> TrialRecord | None:
         """The complete trial with the best objective so far."""
-        done = [r for r in self._records if r.state == "complete" and r.value is not None]
-        sign = 1 if self.space.objective.direction == "minimize" else -1
-        return min(done, key=lambda r: sign * (r.value or 0.0)) if done else None
+        return best(self._records, self.space.objective.direction)
 
     def objective(self, record: TrialRecord) -> float | None:
         """The value of a finished trial, else the mean over seeds at the last report."""
@@ -117,15 +136,19 @@ class LiveProgress:
 
     def headline(self) -> str:
         """Where the search stands, in one line."""
-        states = [r.state for r in self._records]
+        first = searched(self._records)
+        states = [r.state for r in first]
         ended = [f"{states.count(s)} {s}" for s in ("complete", "pruned", "failed") if s in states]
         leader, left = self.best(), self.left()
         done = states.count("complete") + states.count("pruned")
+        again = sum(r.state == "complete" for r in self._records) - states.count("complete")
         parts = [
             f"{self.space.name}: {done} of {self.total} trials" + (f" ({', '.join(ended)})" if ended else ""),
             f"best trial {leader.number} with {number(leader.value)}" if leader else "no trial finished yet",
             f"about {duration(left)} left" if left is not None else "time left unknown yet",
         ]
+        if self.space.confirm is not None and len(first) < len(self._records):
+            parts.insert(1, f"{again} of the best {self.space.confirm.top} trained again")
         return "; ".join(parts)
 
     def _running(self) -> str:
@@ -145,7 +168,7 @@ class LiveProgress:
             table.add_row(
                 str(record.number),
                 Text(record.state, style=bold + STYLES.get(record.state, "")),
-                record.point or record.arm,
+                record.point or (record.arm if record.confirms is None else f"{record.confirms} again"),
                 _epochs(record),
                 Text(number(self.objective(record)), style=bold),
                 duration(_seconds(record)),

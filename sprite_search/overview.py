@@ -51,6 +51,7 @@ def status(home: Home, study: str | None = None) -> list[dict[str, Any]]:
 
 
 def _status(home: Home, ledger: Any) -> dict[str, Any]:
+    from .study.budget import spending
     from .study.lease import holder
     from .study.records import best, counts
 
@@ -66,9 +67,11 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
         "driver": driver,
         "counts": counts(records),
         "budget": space.budget.trials,
+        "again": sum(r.confirms is not None for r in records),
         "profile": space.profile,
         "objective": f"{space.objective.direction} {space.objective.metric}",
         "best": {"trial": leader.number, "value": leader.value} if leader else None,
+        "spent": spending(records),
         "started": min(started, default=None),
         "hours": (last - min(started)) / 3600 if started and last else None,
     }
@@ -90,7 +93,21 @@ def trials(home: Home, study: str, *, criteria: bool = True) -> dict[str, Any]:
 
 def table(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What tables of trials are made of: the rows, the searched settings and what is better."""
-    return {"direction": space.objective.direction, "searched": list(space.search), "trials": rows}
+    trials = _with_intervals(rows, space.objective.metric)
+    return {"direction": space.objective.direction, "searched": list(space.search), "trials": trials}
+
+
+def _with_intervals(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """The rows with what the seeds of each trial say about its value: its standard error and 95 % interval."""
+    from .study.intervals import interval
+
+    values: dict[int, list[float]] = {}
+    for row in rows:
+        if row.get(metric) is not None:
+            values.setdefault(row["trial"], []).append(row[metric])
+    found = {trial: interval(own) for trial, own in values.items() if len(own) > 1}
+    columns = {n: {"value_se": i.error, "value_low": i.low, "value_high": i.high} for n, i in found.items()}
+    return [{**row, **columns.get(row["trial"], {})} for row in rows]
 
 
 def judged(home: Home, study: str, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:

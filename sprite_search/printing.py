@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .console import duration, number
+from .console import duration, number, spent
 
 
 def console() -> Console:
@@ -88,6 +88,9 @@ def status(found: Sequence[Mapping[str, Any]]) -> None:
         return
     columns = ("study", "now", "complete", "pruned", "failed", "running", "budget", "best", "took")
     table((_status(s) for s in found), columns, right=columns[2:7])
+    for s in found:
+        for line in spent(s["spent"]):
+            print(f"{s['study']}: {line}")
 
 
 def _status(s: Mapping[str, Any]) -> list[str]:
@@ -96,7 +99,7 @@ def _status(s: Mapping[str, Any]) -> list[str]:
         s["study"],
         f"process {(s['driver'] or {}).get('pid', '?')} runs it" if s["running"] else "not running",
         *(str(counts[state]) for state in ("complete", "pruned", "failed", "running")),
-        str(s["budget"]),
+        f"{s['budget']}" + (f" (+{s['again']} again)" if s["again"] else ""),
         f"trial {leader['trial']}: {number(leader['value'])}" if leader else "–",
         duration(s["hours"] * 3600 if s["hours"] is not None else None),
     ]
@@ -115,23 +118,31 @@ def trials(found: Mapping[str, Any]) -> None:
         print("no trials yet")
         return
     metrics = [n for n in METRICS if any(n in r for r in found["trials"])]
+    several = any(r.get("value_low") is not None for r in found["trials"])
     searched = [n for n in found["searched"] if len({repr(r.get(n)) for r in found["trials"]}) > 1]
     table(
         (
             [
                 str(trial),
                 group[0]["state"],
-                group[0]["arm"],
+                group[0]["arm"] + (f" {group[0]['confirms']}" if group[0].get("confirms") is not None else ""),
                 f"{group[0]['epoch']}/{group[0]['epochs']}" if group[0]["epochs"] else "–",
                 number(group[0]["value"]),
+                *([_range(group[0])] if several else []),
                 *(number(_mean(group, m)) for m in metrics),
                 *(_cell(group[0].get(n)) for n in searched),
             ]
             for trial, group in groups.items()
         ),
-        ("trial", "state", "asked by", "epoch", "value", *metrics, *searched),
+        ("trial", "state", "asked by", "epoch", "value", *(["95 %"] if several else []), *metrics, *searched),
         right=("trial", "epoch", "value", *metrics),
     )
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    """The interval that the seeds of a finished trial give its value."""
+    known = row["value"] is not None and row.get("value_low") is not None
+    return f"{number(row['value_low'])} … {number(row['value_high'])}" if known else "–"
 
 
 def _mean(group: Sequence[Mapping[str, Any]], name: str) -> float | None:
@@ -403,6 +414,8 @@ def launched(found: Mapping[str, Any]) -> None:
         print("nothing was left to do: the budget of this study is used")
     if found["note"]:
         print(found["note"])
+    for line in spent(found["spent"]):
+        print(line)
     best_trials(found)
     print()
     choice(found)

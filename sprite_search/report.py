@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import overview, selection
 from .checkpoints import CheckpointStore, open_store
-from .console import duration, number
+from .console import duration, number, spent
 from .errors import InputError
 from .files import whole
 from .home import Home
@@ -91,15 +91,19 @@ def _items(lines: Iterable[str]) -> str:
 
 
 def _summary(space: Space, records: Sequence[TrialRecord]) -> str:
-    from .study.records import counts
+    from .study.budget import spending
+    from .study.records import counts, searched
 
-    ended = ", ".join(f"{n} {state}" for state, n in counts(records).items() if n) or "none yet"
+    ended = ", ".join(f"{n} {state}" for state, n in counts(searched(records)).items() if n) or "none yet"
+    again = [r for r in records if r.confirms is not None]
     began = min((r.started for r in records if r.started), default=None)
     last = max((r.finished for r in records if r.finished), default=None)
     lines = [
         f"trials: {ended}, of {space.budget.trials} configurations; {space.replicates} seeds each",
+        *([f"trained again on fresh seeds: {len(again)}, the best of the search"] if again else []),
         f"objective: {space.objective.direction} {space.objective.metric}",
         f"from the first trial to the last: {duration(last - began if began and last else None)}",
+        *spent(spending(records)),
     ]
     if space.profile:
         lines.append(f"profile {space.profile}: {space.profile_reason}")
@@ -226,8 +230,9 @@ def _plot(records: Sequence[TrialRecord], space: Space, chosen: int | None) -> s
     last, span = max(r.number for r in done) or 1, (high - low) or 1.0
     spots = [(60 + 620 * r.number / last, 30 + 200 * (high - v) / span) for r, v in zip(done, values, strict=True)]
     better = min if space.objective.direction == "minimize" else max
-    best = [better(values[: i + 1]) for i in range(len(values))]
-    path = " ".join(f"{x:.1f},{30 + 200 * (high - v) / span:.1f}" for (x, _), v in zip(spots, best, strict=True))
+    first = [i for i, r in enumerate(done) if r.confirms is None]
+    best = [better(values[j] for j in first if j <= i) for i in first]
+    path = " ".join(f"{spots[i][0]:.1f},{30 + 200 * (high - v) / span:.1f}" for i, v in zip(first, best, strict=True))
     dots = "".join(
         f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{7 if r.number == chosen else 4}' fill='{_COLOURS.get(r.arm, '#888')}'>"
         f"<title>trial {r.number} ({escape(r.arm)}): {number(r.value)}</title></circle>"
@@ -243,7 +248,7 @@ def _plot(records: Sequence[TrialRecord], space: Space, chosen: int | None) -> s
     )
 
 
-_COLOURS = {"start": "#d55e00", "random": "#888888", "optimised": "#0072b2"}
+_COLOURS = {"start": "#d55e00", "random": "#888888", "optimised": "#0072b2", "confirm": "#009e73"}
 
 
 def _space(space: Space) -> str:

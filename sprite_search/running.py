@@ -21,6 +21,7 @@ def launch(
         quiet: no progress, for those who want JSON.
     """
     from .console import LiveProgress
+    from .study.budget import spending
     from .study.launch import launch as run
 
     live = None if quiet else LiveProgress()
@@ -38,6 +39,7 @@ def launch(
         "seconds": result.seconds,
         "started": result.started,
         "note": result.note,
+        "spent": spending(result.records),
     }
 
 
@@ -53,6 +55,11 @@ def opening(space: Space, home: Home) -> str:
         f" {space.objective.direction} {space.objective.metric}; each takes"
         f" {space.resources.cpu:g} CPU{f' and {space.resources.gpu:g} GPU' if space.resources.gpu else ''}"
     )
+    if space.confirm is not None:
+        lines.append(
+            f"then the best {space.confirm.top} are trained again on {space.confirm.seeds} fresh seeds:"
+            " that they led was partly luck"
+        )
     if space.objective.oracle:
         lines.append("oracle: this search is told labels; its choice is no example of choosing without them")
     lines.append(f"everything is kept in {home.root}; the same command again goes on after any stop")

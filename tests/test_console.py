@@ -1,5 +1,6 @@
 """Progress while a search runs, on a terminal and without one."""
 
+import dataclasses
 import io
 from types import SimpleNamespace
 
@@ -7,11 +8,14 @@ import pytest
 from rich.console import Console
 
 from sprite_search.console import LiveProgress, duration, number
+from sprite_search.space.model import Confirm
 from sprite_search.study.records import TrialRecord
 
 SPACE = SimpleNamespace(
     name="toy",
     budget=SimpleNamespace(trials=4),
+    confirm=None,
+    replicates=2,
     objective=SimpleNamespace(metric="val/reconstruction", direction="minimize"),
 )
 
@@ -99,6 +103,22 @@ def test_time_left_counts_only_the_work_of_this_launch():
     clock.now = 10
     live.update([*before, record(2, "running", epoch=5)])
     assert live.left() == pytest.approx(30)
+
+
+def test_the_second_stage_is_counted_apart_and_takes_its_time_by_its_seeds():
+    """Four trials of two seeds, then two of four seeds: work for eight, of which five are done in 10 s."""
+    live, _, clock = shown(terminal=False)
+    live.start(SimpleNamespace(**{**vars(SPACE), "confirm": Confirm(top=2, seeds=4)}), [])
+    clock.now = 10
+    live.update([*(record(n, "complete", epoch=10, value=float(n)) for n in range(4))])
+    assert live.headline().startswith("toy: 4 of 4 trials (4 complete); best trial 0")
+    half = dataclasses.replace(record(5, "running", epoch=5), arm="confirm", confirms=0)
+    again = dataclasses.replace(record(4, "complete", epoch=10, value=9.0), arm="confirm", confirms=1)
+    live.update([*(record(n, "complete", epoch=10, value=float(n)) for n in range(4)), half])
+    assert live.left() == pytest.approx(6)
+    live.update([*(record(n, "complete", epoch=10, value=float(n)) for n in range(4)), again, half])
+    said = "toy: 4 of 4 trials (4 complete); 1 of the best 2 trained again; best trial 4 with 9"
+    assert live.headline().startswith(said), "the best of those trained again, whose values are not by luck"
 
 
 def test_the_objective_of_a_running_trial_is_the_mean_over_its_seeds():

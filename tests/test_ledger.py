@@ -581,9 +581,9 @@ def test_hours_are_those_of_all_launches_and_what_was_begun_is_finished(home, mo
     monkeypatch.setattr("sprite_search.study.driver.busy_hours", lambda records: 0.9)
     now.seconds = 0.0
     run = Runner(home, given, width=1, clock=lambda: now.seconds)
-    assert not run.driver.out_of_time()
+    assert run.driver.closed() is None
     now.seconds = 0.11 * 3600
-    assert run.driver.out_of_time() and run.driver.next("x") is None
+    assert "1 hours of the study are used" in run.driver.closed() and run.driver.next("x") is None
 
 
 def test_busy_hours_count_overlaps_once_and_leave_out_what_lies_between_launches():

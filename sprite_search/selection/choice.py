@@ -67,6 +67,7 @@ def choose(
     metric: str = "val/reconstruction",
     direction: str = "minimize",
     by: str = AUTO,
+    runners_up: int = RUNNERS_UP,
 ) -> Choice:
     """The configuration to trust among those that are not degenerate, and its best seed.
 
@@ -79,6 +80,7 @@ def choose(
         metric, direction: the objective of the study; used when `by` is "objective".
         by: a criterion of `CRITERIA`, a combination of `WAYS` (over the pre-registered criteria), "objective", or
             "auto": `borda` where enough of its criteria have values, else held-out reconstruction.
+        runners_up: how many of the next ones to name.
     Returns:
         the choice; it abstains when fewer than two configurations can be compared, or when the
         seeds vary so much that the leader leads in fewer than half of the redraws.
@@ -109,7 +111,7 @@ def choose(
         rejected=rejected,
         reliability=trust,
         abstained=bool(unsure),
-        runners_up=[{"trial": c.trial, "seed": c.best.seed, "value": _value(c, judge)} for c in others[:RUNNERS_UP]],
+        runners_up=[{"trial": c.trial, "seed": c.best.seed, "value": _value(c, judge)} for c in others[:runners_up]],
         by=by,
         value=_value(leader, judge),
         candidates=len(ranked),

@@ -155,7 +155,7 @@ def _overridden(document: Document, overrides: Mapping[str, str]) -> Document:
         if name in catalogue():
             _remove(made, name)
             _part(made, "trial")[name] = value
-        elif head in ("budget", "resources", "sampler", "pruner", "objective") and rest:
+        elif head in ("budget", "resources", "sampler", "pruner", "objective", "confirm", "keep") and rest:
             _part(made, head)[rest] = value
         elif head in ("replicates", "random_arm") and not rest:
             made.top.value[head] = value

@@ -99,11 +99,35 @@ class Objective:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a study ends: configurations finished (or pruned), hours, failures."""
+    """When a study ends: configurations finished (or pruned), hours, failures, GPU-hours, nothing better found."""
 
     trials: int = 20
     hours: float | None = None
     max_failed: int = 10
+    gpu_hours: float | None = None
+    plateau: int | None = None  #: so many configurations in a row that bring nothing better
+
+
+MOST_REPLICATES = 1000  #: seeds of the search are below it, fresh ones from it on
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """The second stage: so many of the best configurations are trained again, each on so many fresh seeds."""
+
+    top: int = 5
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which ended trials keep their weights: the best by the objective, and those first in line for `select`.
+
+    Besides them those trained again on fresh seeds and promoted ones.
+    """
+
+    best: int = 5
+    likely: int = 20
 
 
 @dataclass(frozen=True)
@@ -134,7 +158,9 @@ class Space:
     pruner: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "none"})
     replicates: int = 1
     random_arm: float = 0.0
+    confirm: Confirm | None = None
     budget: Budget = Budget()
+    keep: Keep = Keep()
     resources: Resources = Resources()
     profile: str | None = None
     profile_reason: str = ""
@@ -186,6 +212,9 @@ class Space:
         given["start_from"] = tuple((name, point) for name, point in whole["start_from"])
         given["objective"] = Objective(**whole["objective"])
         given["budget"] = Budget(**whole["budget"])
+        if whole.get("confirm"):
+            given["confirm"] = Confirm(**whole["confirm"])
+        given["keep"] = Keep(**whole.get("keep", {}))
         given["resources"] = Resources(**whole["resources"])
         return cls(**given)
 

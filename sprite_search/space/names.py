@@ -35,10 +35,13 @@ SAMPLERS: dict[str, str | None] = {
 
 #: Keys a sampler's or pruner's mapping may have.
 SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
-PRUNERS = ("none", "median", "hyperband", "asha")
-PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int}
+SEED_PRUNERS = ("wilcoxon", "interval")  #: those that compare configurations seed by seed
+PRUNERS = ("none", "median", "hyperband", "asha", *SEED_PRUNERS)
+PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int, "p": float}
 
-BUDGET_KEYS = {"trials": int, "hours": float, "max_failed": int}
+BUDGET_KEYS = {"trials": int, "hours": float, "gpu_hours": float, "max_failed": int, "plateau": int}
+CONFIRM_KEYS = {"top": int, "seeds": int}
+KEEP_KEYS = {"best": int, "likely": int}
 RESOURCE_KEYS = {
     "cpu": float,
     "gpu": float,
@@ -64,8 +67,10 @@ TOP_KEYS = (
     "pruner",
     "replicates",
     "random_arm",
+    "confirm",
     "budget",
     "resources",
+    "keep",
     "profiles",
 )
 PROFILE_KEYS = tuple(k for k in TOP_KEYS if k not in ("study", "about", "profiles"))

@@ -13,12 +13,13 @@ from trainers.families import suggestion
 from trainers.models import MODELS
 from trainers.settings import POSITIVE, Scalar, Setting, SettingError, TrialConfig, catalogue, resolve
 
-from ..machine import too_little_memory
 from ..selection.criteria import COLUMN, CRITERIA
 from ..selection.steering import OBJECTIVES, refusal
 from . import names
 from .document import Document, Entry, Problem, read
-from .model import Budget, Dimension, Objective, Resources, Space
+from .model import MOST_REPLICATES, Dimension, Objective, Space
+from .pruning import check_pruner
+from .spending import spending
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _POINTS = Path(__file__).resolve().parents[2] / "search_spaces" / "points"
@@ -60,12 +61,13 @@ class Reader:
             fixed=fixed,
             search={n: search[n] for n in catalogue() if n in search},
             objective=self._objective(fixed, search),
-            sampler=self._part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}),
-            pruner=self._part("pruner", names.PRUNER_KEYS, {"name": "none"}),
-            replicates=self._number("replicates", int, 1, low=1, high=1000),
+            sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}, "{name: tpe}"),
+            pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}, "{name: none}"),
+            replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
-        self._budget_and_resources()
+        self.space = replace(self.space, **spending(self))
+        check_pruner(self, self.space)
         self._samplers()
         self.space = replace(self.space, start_from=self._points(fixed, search))
         self._combination()
@@ -314,7 +316,8 @@ class Reader:
                 )
                 return
 
-    def _part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar]) -> dict[str, Scalar]:
+    def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar], example: str) -> dict[str, Scalar]:
+        """A mapping of the file with these keys and types of values, over what is there by default."""
         entry = self.top.get(part)
         if entry is None:
             return default
@@ -322,7 +325,7 @@ class Reader:
         if isinstance(value, str) and "name" in keys:
             value = {"name": entry}
         if not isinstance(value, dict):
-            self.wrong(entry, part, f"must be a mapping with some of {', '.join(keys)}")
+            self.wrong(entry, part, f"must be a mapping such as {example}")
             return default
         found = dict(default)
         for key, inner in value.items():
@@ -368,49 +371,6 @@ class Reader:
                 "sampler",
                 f"gp slows down with every trial and {space.budget.trials} are asked for; use tpe above 300",
             )
-
-    def _budget_and_resources(self) -> None:
-        budget = self._part("budget", names.BUDGET_KEYS, {})
-        resources = self._part("resources", names.RESOURCE_KEYS, {})
-        for key in ("trials", "hours"):
-            if key in budget and not budget[key]:
-                self.wrong(self.top["budget"].value[key], f"budget.{key}", "is 0; nothing would run")
-        for key, why in (
-            ("cpu", "a trial needs a share of a CPU, e.g. 1"),
-            ("at_once", "nothing would run"),
-            ("patience", "every trial would be taken for lost; give hours, e.g. 2"),
-        ):
-            if not resources.get(key, 1):
-                self.wrong(self.top["resources"].value[key], f"resources.{key}", f"is 0; {why}")
-        gpu = float(resources.get("gpu", 0))
-        if gpu > 1 and gpu % 1:
-            self.wrong(
-                self.top["resources"].value["gpu"],
-                "resources.gpu",
-                f"is {gpu:g}; use a fraction below 1, or whole GPUs",
-            )
-        if (name := resources.get("accelerator")) and not gpu:
-            self.wrong(
-                self.top["resources"].value["accelerator"],
-                "resources.accelerator",
-                f"is {name}, but trials take no GPU; give resources.gpu too",
-            )
-        self._gpu_memory(resources, gpu)
-        self.space = replace(self.space, budget=Budget(**budget), resources=Resources(**resources))  # type: ignore[arg-type]
-
-    def _gpu_memory(self, resources: Mapping[str, Any], gpu: float) -> None:
-        """Whether a trial fits its share of the GPU, where that is known."""
-        if not (needed := resources.get("gpu_memory")):
-            return
-        at = self.top["resources"].value["gpu_memory"]
-        kind = str(resources.get("accelerator"))
-        if not gpu:
-            self.wrong(at, "resources.gpu_memory", f"is {needed:g}, but trials take no GPU; give resources.gpu too")
-        elif kind in names.GPU_MEMORY:
-            small = too_little_memory(kind, names.GPU_MEMORY[kind], share=gpu, needed=needed)
-            if small:
-                name, _, what = small.partition(": ")
-                self.wrong(at, name, what)
 
     def _typed(self, key: str, kind: type, default: Scalar) -> Scalar:
         entry = self.top.get(key)

@@ -13,17 +13,15 @@ from ..checkpoints import open_store
 from ..home import Home
 from ..selection import choose
 from ..space import Space
-from .budget import busy_hours
+from .budget import busy_hours, used_up
+from .confirmation import fresh_seeds, pending
 from .ledger import Job, Ledger
-from .records import TrialRecord, mean_over_seeds
+from .records import TrialRecord, searched
 from .storage import LOST
 from .table import rows
 
 STOP_FILE = "stop"
 RETRIES = 2  #: how often a trial whose worker died is started again
-_KEPT = 5  #: how many of the best trials keep their weights
-#: and how many of those with the least held-out error: `select` combines criteria that are computed in the end only
-_LIKELY = 20
 _EVERY = 0.5  #: seconds between looks at all trials to show them
 
 
@@ -63,12 +61,12 @@ class Driver:
         self._heard: dict[str, float] = {}  # when each of them was last heard of
         self._silent: set[str] = set()  # those given up for it
         self.started = 0
-        self.seeds = list(range(space.replicates))
         self.stop_file = home.study(space.name) / STOP_FILE
         self._kept: set[int] = set()  # ended trials that have their weights
         self.retain()
         self._shown: tuple[float, Sequence[TrialRecord]] | None = None  # what the watcher has, and since when
         self._dry = False  # nothing to ask for until a trial ends
+        self._confirming = False  # the search is over: what is asked now are its best once more
 
     # -- what runs asks ---------------------------------------------------------------------------
 
@@ -81,24 +79,25 @@ class Driver:
     def _next(self, trial_id: str) -> dict[str, Any] | None:
         if self.stopping() or self._dry:
             return None
-        job = self.waiting.pop(0) if self.waiting else None if self.closing() else self.ledger.ask(self.space)
+        job = self.waiting.pop(0) if self.waiting else self._search() or self._confirm()
         if job is None:
             self._dry = True
             return None
         self.jobs[trial_id], self._heard[trial_id] = job, self.clock()
-        attempt = self.ledger.take_up(job.number) if job.begun else 1
+        attempt = self.ledger.take_up(self.space, job.number) if job.begun else 1
         self.started += not job.begun
         record = self.ledger.record(job.number)
-        self.tracker.begin(record, self.seeds)
+        self.tracker.begin(record, job.seeds)
         if job.begun:
             self.tracker.log(record, self.store.history(self.space.name, job.number))
-        self._show(f"trial {job.number} goes on" if job.begun else f"trial {job.number} starts")
+        again = f" (trial {job.confirms} again, on fresh seeds)" if job.confirms is not None else ""
+        self._show(f"trial {job.number}{again} {'goes on' if job.begun else 'starts'}")
         return {
             "study": self.space.name,
             "number": job.number,
             "config": dict(job.config),
             "attempt": attempt,
-            "seeds": self.seeds,
+            "seeds": list(job.seeds),
             "checkpoints": str(self.store.root),
             "data": str(self.home.data),
             "cpu": self.space.resources.cpu,
@@ -110,7 +109,26 @@ class Driver:
 
     def _rungs(self, job: Job, arm: str) -> list[int]:
         """Epochs after which the trial may be pruned, and has to have its pictures."""
-        return [] if arm == "random" else self.ledger.rungs(self.space, job.config, int(job.config["training.epochs"]))
+        return (
+            []
+            if arm in ("random", "confirm")
+            else self.ledger.rungs(self.space, job.config, int(job.config["training.epochs"]))
+        )
+
+    def _search(self) -> Job | None:
+        """A configuration nobody tried yet; None when the search is over."""
+        return None if self._confirming or self.closed() else self.ledger.ask(self.space)
+
+    def _confirm(self) -> Job | None:
+        """One of the best configurations, once the search is over, to be trained again on fresh seeds."""
+        searching = any(job.confirms is None for job in self.jobs.values())
+        if self.space.confirm is None or searching:
+            return None
+        if used_up(self.space, self.ledger.records(), self._busy(), confirming=True):
+            return None
+        best = pending(self.ledger, self.space, self.home, self.store)
+        self._confirming = self._confirming or bool(best)
+        return self.ledger.confirm(self.space, best[0], fresh_seeds(self.space)) if best else None
 
     def finished(self) -> bool:
         """Whether no job can come any more: nothing runs that could fail and leave its place to another."""
@@ -120,14 +138,13 @@ class Driver:
         """Whether running trials are to end at their next report."""
         return self.draining or self.fatal is not None or self.stop_file.exists()
 
-    def closing(self) -> bool:
-        """Whether no new configuration is to be asked for; those begun are finished."""
-        return self.out_of_time() or self.ledger.counts()["failed"] > self.space.budget.max_failed
+    def closed(self) -> str | None:
+        """Why no new configuration is to be asked for, those begun being finished; None while they are."""
+        return used_up(self.space, self.ledger.records(), self._busy())
 
-    def out_of_time(self) -> bool:
-        """Whether the study, all its launches together, ran for the hours it has."""
-        hours = self.space.budget.hours
-        return hours is not None and self.spent + (self.clock() - self.began) / 3600 >= hours
+    def _busy(self) -> float:
+        """Hours for which the study ran, all its launches together."""
+        return self.spent + (self.clock() - self.began) / 3600
 
     def drain(self) -> None:
         """No new trials; running ones stop at their next report and stay resumable."""
@@ -157,9 +174,9 @@ class Driver:
                 return False
             return self._fail(trial_id, str(reason))
         epoch, epochs, metrics = int(result["epoch"]), int(result["epochs"]), result["metrics"]
-        if wrong := self._objective_problem(metrics):
+        if wrong := self._objective_problem(job.seeds, metrics):
             return self._fail(trial_id, wrong)
-        pruned = self.ledger.report(self.space, number, epoch, epochs, self.seeds, metrics)
+        pruned = self.ledger.report(self.space, number, epoch, epochs, job.seeds, metrics)
         if pruned or epoch >= epochs:
             self.ledger.prune(number) if pruned else self.ledger.complete(self.space, number)
             return self._end(trial_id)
@@ -206,7 +223,7 @@ class Driver:
     def _again(self, trial_id: str, reason: str) -> None:
         """Puts a trial first in the queue, to go on from its checkpoint."""
         number = self._release(trial_id)
-        self.waiting.insert(0, self.ledger.job(number))
+        self.waiting.insert(0, self.ledger.job(self.space, number))
         self._show(f"trial {number} is started again: {reason}")
 
     def _more_memory(self, trial_id: str, reason: str) -> bool:
@@ -230,11 +247,13 @@ class Driver:
             if trial_id in self.jobs:
                 self._release(trial_id)
 
-    def _objective_problem(self, metrics: Sequence[Mapping[str, float]]) -> str | None:
+    def _objective_problem(self, seeds: Sequence[int], metrics: Sequence[Mapping[str, float]]) -> str | None:
         name = self.space.objective.metric
         if any(name not in m for m in metrics):
             return f"{name} was not reported" + (": the data has no labels" if name.startswith("labels/") else "")
-        return None if math.isfinite(mean_over_seeds(metrics, name)) else f"{name} is not a finite number"
+        wrong = [str(s) for s, m in zip(seeds, metrics, strict=True) if not math.isfinite(m[name])]
+        of = f" for seed {', '.join(wrong)}" if len(seeds) > 1 else ""
+        return f"{name} is not a finite number{of}" if wrong else None
 
     def _fail(self, trial_id: str, reason: str) -> bool:
         self.ledger.fail(self.jobs[trial_id].number, reason)
@@ -271,16 +290,19 @@ class Driver:
             self.store.drop(self.space.name, dropped)
 
     def _worth_keeping(self, records: Sequence[TrialRecord]) -> set[int]:
-        """Of ended trials the best, the one that `select` takes and promoted ones."""
+        """Of ended trials the best, those first in line for `select`, those trained again and promoted ones."""
         complete = [r for r in records if r.state == "complete" and r.value is not None]
         sign = 1 if self.space.objective.direction == "minimize" else -1
-        best = sorted(complete, key=lambda r: sign * (r.value or 0.0))[:_KEPT]
-        best += sorted(complete, key=_error)[:_LIKELY]
-        return {r.number for r in best} | self._trusted(records) | self._promoted()
+        best = sorted(complete, key=lambda r: sign * (r.value or 0.0))[: self.space.keep.best]
+        best += [r for r in complete if r.confirms is not None]
+        return {r.number for r in best} | self._likely(records) | self._promoted()
 
-    def _trusted(self, records: Sequence[TrialRecord]) -> set[int]:
-        """The trial that `select` would choose and its runners-up: not always the best, which may be degenerate."""
-        choice = choose(rows(records))
+    def _likely(self, records: Sequence[TrialRecord]) -> set[int]:
+        """The trials that `select` may choose, not always the best, which may be degenerate.
+
+        In the end it combines criteria that are not there yet; those with the least held-out error come closest.
+        """
+        choice = choose(rows(searched(records)), runners_up=self.space.keep.likely - 1)
         return {n for n in (choice.trial, *(r["trial"] for r in choice.runners_up)) if n is not None}
 
     def _promoted(self) -> set[int]:
@@ -297,9 +319,3 @@ class Driver:
             return
         if self.watch is not None and self._shown is not None:
             self.watch(self._shown[1], note)
-
-
-def _error(record: TrialRecord) -> float:
-    """What `select` compares without being told otherwise."""
-    value = mean_over_seeds([s["metrics"] for s in record.seeds], "val/hard_reconstruction")
-    return value if math.isfinite(value) else math.inf

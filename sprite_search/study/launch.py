@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from ..home import Home
 from ..machine import cpus, gpus, too_little_memory
 from ..space import Space
 from ..trusted import folder
-from .budget import busy_hours, trials_left
+from .budget import busy_hours, trials_left, used_up
 from .lease import holder, lease, store_lease
 from .records import TrialRecord
 
@@ -78,9 +79,9 @@ def launch(
 
         ledger = Ledger.create(home, space, allow_space_change=allow_space_change)
         (folder / "stop").unlink(missing_ok=True)
-        if _nothing_to_do(ledger, space):
+        if _nothing_to_do(ledger, space, home):
             _reconcile(ledger, space, home)
-            note = _left_undone(ledger, space)
+            note = _left_undone(ledger, space, used_up(space, ledger.records(), busy_hours(ledger.records())))
             return Result(tuple(ledger.records()), False, time.monotonic() - began, 0, note)
         if not any(r.state == "running" for r in ledger.records()):
             _refuse_failures(space, ledger.records())
@@ -91,16 +92,22 @@ def launch(
         _refuse_failures(space, records)
         interrupted = driver.draining or driver.stop_file.exists()
         driver.stop_file.unlink(missing_ok=True)
-        note = None if interrupted else _left_undone(ledger, space)
+        note = None if interrupted else _left_undone(ledger, space, driver.closed())
         return Result(records, interrupted, time.monotonic() - began, driver.started, note)
 
 
-def _nothing_to_do(ledger: Ledger, space: Space) -> bool:
+def _nothing_to_do(ledger: Ledger, space: Space, home: Home) -> bool:
+    from .confirmation import pending
+
     records = ledger.records()
     if any(r.state == "running" for r in records):
         return False
-    hours = space.budget.hours
-    return not ledger.remaining(space) or (hours is not None and busy_hours(records) >= hours)
+    busy = busy_hours(records)
+    if ledger.remaining(space) and not used_up(space, records, busy):
+        return False
+    if used_up(space, records, busy, confirming=True):
+        return True
+    return not pending(ledger, space, home, open_store(home.checkpoints))
 
 
 def _refuse_failures(space: Space, records: Sequence[TrialRecord]) -> None:
@@ -112,19 +119,24 @@ def _refuse_failures(space: Space, records: Sequence[TrialRecord]) -> None:
         )
 
 
-def _left_undone(ledger: Ledger, space: Space) -> str | None:
-    """Why fewer configurations were tried than were asked for; None when all were."""
+def _left_undone(ledger: Ledger, space: Space, closed: str | None) -> str | None:
+    """Why fewer configurations were tried, or trained again, than were asked for; None when all were.
+
+    Args:
+        closed: of `Driver.closed`.
+    """
     records = ledger.records()
-    left = trials_left(records, space.budget.trials)
-    if not left:
-        return None
-    asked = f"{space.budget.trials - left} of {space.budget.trials} configurations"
-    if ledger.exhausted(space):
-        return f"{asked}: the space has no more; widen a range or add choices"
-    hours = space.budget.hours
-    if hours is not None and busy_hours(records) >= hours * 0.99:
-        return f"{asked}: the {hours:g} hours of the study are used; give it more with --time-budget or budget.hours"
-    return f"{asked}: the sampler found nothing new; try sampler random"
+    said = []
+    if left := trials_left(records, space.budget.trials):
+        why = closed or "the sampler found nothing new; try sampler random"
+        if ledger.exhausted(space):
+            why = "the space has no more; widen a range or add choices"
+        said.append(f"{space.budget.trials - left} of {space.budget.trials} configurations: {why}")
+    again = sum(r.confirms is not None for r in records)
+    if space.confirm is not None and again < space.confirm.top:
+        why = closed or "no more can be compared"
+        said.append(f"{again} of the best {space.confirm.top} trained again on fresh seeds: {why}")
+    return "\n".join(said) or None
 
 
 def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
@@ -257,6 +269,7 @@ def dry_run(space: Space, count: int = 5) -> dict[str, Any]:
         "samples": [{n: v for n, v in space.sample(seed).items() if n in space.search} for seed in range(count)],
         "trials": space.budget.trials,
         "replicates": space.replicates,
+        "confirm": dataclasses.asdict(space.confirm) if space.confirm is not None else None,
         "hours": space.budget.hours,
         "resources": {"cpu": space.resources.cpu, "gpu": space.resources.gpu},
         "points": [name for name, _ in space.start_from],

@@ -18,12 +18,14 @@ from trainers.settings import SettingError, TrialConfig
 from ..errors import InputError
 from ..home import Home
 from ..space import Space
+from ..space.names import SEED_PRUNERS
 from . import samplers
 from .bounded import Bounded
 from .budget import trials_left
 from .grid import Grid, digest
 from .past import Past
-from .records import TrialRecord, counts, mean_over_seeds
+from .records import TrialRecord, counts, mean_over_seeds, searched
+from .seeds import RUNGS
 from .storage import storage
 
 _STATES = {
@@ -42,8 +44,10 @@ class Job:
 
     number: int
     config: Mapping[str, Any]
+    seeds: tuple[int, ...]
     begun: bool = False
     gpu: float | None = None  #: what it is to have of a GPU, where that is not what all have
+    confirms: int | None = None  #: the trial whose configuration this is, trained again
 
 
 def studies(home: Home) -> list[str]:
@@ -126,25 +130,28 @@ class Ledger:
         for frozen in self._all(TrialState.RUNNING):
             config = frozen.user_attrs.get("config")
             # without a configuration its driver died while asking: what it had asked stays, the rest is asked now
-            job = self.job(frozen.number) if config else self._settle(space, frozen.number)
+            job = self.job(space, frozen.number) if config else self._settle(space, frozen.number)
             if job is not None:
                 jobs.append(job)
         return jobs
 
-    def job(self, number: int) -> Job:
+    def job(self, space: Space, number: int) -> Job:
         """A trial that was begun, to go on with."""
         record = self.record(number)
-        return Job(number, record.config, begun=True, gpu=record.gpu)
+        seeds = record.replicates or tuple(range(space.replicates))
+        return Job(number, record.config, seeds, begun=True, gpu=record.gpu, confirms=record.confirms)
 
     def give(self, number: int, gpu: float) -> None:
         """Notes that a trial needs so much of a GPU."""
         self._trial(number).set_user_attr("gpu", gpu)
 
-    def take_up(self, number: int) -> int:
+    def take_up(self, space: Space, number: int) -> int:
         """Counts one more attempt of a trial that was begun; returns which it is."""
         record = self.record(number)
         trial = self._trial(number)
         ended = record.reported or (record.breaks[-1][1] if record.breaks else record.started) or time.time()
+        share = space.resources.gpu if record.gpu is None else record.gpu
+        trial.set_user_attr("shares", [*record.shares[: len(record.breaks) + 1], share])
         trial.set_user_attr("breaks", [*record.breaks, (ended, time.time())])
         trial.set_user_attr("attempt", record.attempt + 1)
         return record.attempt + 1
@@ -211,10 +218,46 @@ class Ledger:
         if twin != number:
             self._skip(number, f"same configuration as trial {twin}")
             return None
+        seeds = tuple(range(space.replicates))  # the same for all: what differs between them is the configuration
         # the configuration last: a trial that has it has the rest
-        for key, value in {"arm": arm, "digest": identity, "attempt": 1, "config": config}.items():
+        attrs = {"arm": arm, "seeds": seeds, "shares": [space.resources.gpu], "digest": identity, "attempt": 1}
+        for key, value in {**attrs, "config": config}.items():
             trial.set_user_attr(key, value)
-        return Job(number, config)
+        return Job(number, config, seeds)
+
+    # -- a second stage ---------------------------------------------------------------------------
+
+    def leaders(self, top: int) -> list[int] | None:
+        """The configurations that `set_leaders` noted; None when the search went on since, or another number is wanted.
+
+        They are noted because a ranking may change with what is trained later, and each is to be trained again once.
+        """
+        noted = self.study.user_attrs.get("leaders")
+        return noted["trials"] if noted and (noted["of"], noted["top"]) == (self._ended(), top) else None
+
+    def set_leaders(self, top: int, trials: Sequence[int]) -> None:
+        """Notes the best configurations of the search as it stands, `top` of them where there are as many."""
+        self.study.set_user_attr("leaders", {"of": self._ended(), "top": top, "trials": list(trials)})
+
+    def _ended(self) -> int:
+        return sum(r.done for r in searched(self.records()))
+
+    def confirm(self, space: Space, number: int, seeds: Sequence[int]) -> Job:
+        """Enters the configuration of a trial once more, to be trained from other seeds.
+
+        In a single write: a driver that is killed leaves it entered or not, never half of it.
+        """
+        source = self._frozen(number)
+        attrs = {n: source.user_attrs[n] for n in ("digest", "config")}
+        attrs |= {"arm": "confirm", "confirms": number, "seeds": list(seeds), "shares": [space.resources.gpu]}
+        made = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=source.params,
+            distributions=source.distributions,
+            user_attrs={**attrs, "attempt": 1},
+        )
+        self.study.add_trial(made)
+        return Job(self._all()[-1].number, attrs["config"], tuple(seeds), confirms=number)
 
     def _skip(self, number: int, reason: str) -> None:
         """Takes a number out of the account: nothing was or will be trained under it."""
@@ -263,11 +306,16 @@ class Ledger:
         if reached <= before:
             return False
         value = mean_over_seeds(metrics, space.objective.metric)
-        for rung in range(before + 1, reached + 1):  # reports further apart than rungs count for all they pass
+        passed = range(before + 1, reached + 1)  # reports further apart than rungs count for all they pass
+        if space.pruner["name"] in SEED_PRUNERS:
+            own = {str(s): m[space.objective.metric] for s, m in zip(seeds, metrics, strict=True)}
+            noted = {**frozen.user_attrs.get(RUNGS, {}), **{str(rung): own for rung in passed}}
+            trial.set_user_attr(RUNGS, noted)
+        for rung in passed:
             trial.report(value, step=rung)
         self.study.pruner = samplers.pruner(space)
         # the honest pool is never pruned, but the others are compared with it
-        return bool(trial.should_prune()) and frozen.user_attrs.get("arm") != "random"
+        return bool(trial.should_prune()) and frozen.user_attrs.get("arm") not in ("random", "confirm")
 
     def rungs(self, space: Space, config: Mapping[str, Any], epochs: int) -> list[int]:
         """Epochs from which on the pruner compares a configuration; none where nothing is pruned."""
@@ -373,4 +421,7 @@ def _record(study: str, trial: FrozenTrial) -> TrialRecord:
         breaks=tuple((a, b) for a, b in attrs.get("breaks", ())),
         crashes=int(attrs.get("crashes", 0)),
         gpu=attrs.get("gpu"),
+        shares=tuple(attrs.get("shares", ())),
+        replicates=tuple(attrs.get("seeds", ())),
+        confirms=attrs.get("confirms"),
     )

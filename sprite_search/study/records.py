@@ -19,7 +19,9 @@ class TrialRecord:
     one ``{"seed": s, "metrics": {...}}`` per replicate, from the last report. Times are seconds since 1970:
     `reported` is that of the last report, `breaks` are (ended, went on) of each driver that left it unfinished.
     `crashes` counts workers that died while training it. `gpu` is the share of a GPU it was given when
-    it ran out of memory with that of all trials.
+    it ran out of memory with that of all trials; `shares` are the GPUs that each of its attempts held.
+    `replicates` are the seeds it is trained from. `confirms` is the trial whose configuration it trains again
+    (arm "confirm").
     """
 
     number: int
@@ -41,10 +43,33 @@ class TrialRecord:
     breaks: tuple[tuple[float, float], ...] = ()
     crashes: int = 0
     gpu: float | None = None
+    shares: tuple[float, ...] = ()
+    replicates: tuple[int, ...] = ()
+    confirms: int | None = None
 
     @property
     def done(self) -> bool:
         return self.state in ("complete", "pruned", "failed")
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """(began, ended) of each attempt, in seconds since 1970; one that broke off ended at its last report."""
+        if self.started is None:
+            return []
+        starts = [self.started, *(b[1] for b in self.breaks)]
+        last = self.finished or self.reported or starts[-1]
+        return list(zip(starts, [*(b[0] for b in self.breaks), max(last, starts[-1])], strict=True))
+
+    @property
+    def hours(self) -> float:
+        """Hours in which it was trained."""
+        return sum(end - start for start, end in self.spans) / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """The same times the GPUs it held."""
+        held = zip(self.spans, self.shares, strict=False)
+        return sum(share * (end - start) for (start, end), share in held) / 3600
 
 
 def mean_over_seeds(metrics: Iterable[Mapping[str, float]], name: str) -> float:
@@ -53,9 +78,15 @@ def mean_over_seeds(metrics: Iterable[Mapping[str, float]], name: str) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
+def searched(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials of the search: without those that train a configuration again."""
+    return [r for r in records if r.confirms is None]
+
+
 def best(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The complete trial of best objective."""
+    """The complete trial of best objective; where configurations were trained again, on fresh seeds, one of these."""
     done = [r for r in records if r.state == "complete" and r.value is not None]
+    done = [r for r in done if r.confirms is not None] or done
     if not done:
         return None
     sign = 1 if direction == "minimize" else -1

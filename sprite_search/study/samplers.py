@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 
 from ..space import Space
+from .seeds import SeedPruner, beyond_interval, wilcoxon
 
 _STARTUP = 10
 
@@ -70,6 +71,9 @@ def pruner(space: Space) -> optuna.pruners.BasePruner:
             return optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=1, reduction_factor=max(2, int(given.get("reduction", 3)))
             )
+        case "wilcoxon" | "interval" as name:
+            worse = wilcoxon if name == "wilcoxon" else beyond_interval
+            return SeedPruner(worse, p=float(given.get("p", 0.1)), startup=int(given.get("startup", 1)))
         case _:
             return optuna.pruners.NopPruner()
 

@@ -9,7 +9,7 @@ from .records import TrialRecord
 
 
 def rows(records: Iterable[TrialRecord], *, labels: bool = False) -> list[dict[str, Any]]:
-    """Flat rows: trial, seed, state, arm, attempt, reason, metrics and settings.
+    """Flat rows: trial, seed, state, arm, the trial it confirms, attempt, reason, metrics, cost and settings.
 
     Args:
         records: from the ledger.
@@ -25,11 +25,14 @@ def rows(records: Iterable[TrialRecord], *, labels: bool = False) -> list[dict[s
                     "seed": replicate["seed"],
                     "state": record.state,
                     "arm": record.arm,
+                    "confirms": record.confirms,
                     "attempt": record.attempt,
                     "reason": record.reason,
                     "epoch": record.epoch,
                     "epochs": record.epochs,
                     "value": record.value,
+                    "hours": record.hours,
+                    "gpu_hours": record.gpu_hours,
                     **metrics,
                     **record.config,
                 }

@@ -40,9 +40,10 @@ class _Run:
 class Runs:
     """The runs of one experiment. Every write can be done again: after a crash, or by another process later."""
 
-    def __init__(self, client: Any, experiment: str, tags: Mapping[str, str]):
-        """`tags`: of every run, beside those of its trial."""
+    def __init__(self, client: Any, experiment: str, tags: Mapping[str, str], objectives: Sequence[str] = ()):
+        """`tags`: of every run, beside those of its trial. `objectives`: metrics whose interval over seeds is kept."""
         self.client, self.experiment, self.tags = client, experiment, {**_versions(), **tags}
+        self.objectives = objectives
         self._runs: dict[str, dict[int | None, _Run]] = {}  # trial key -> runs by seed; its own under None
         self._begun: dict[str, tuple[int, tuple[int, ...]]] = {}  # trial key -> attempt and seeds that are there
 
@@ -61,6 +62,7 @@ class Runs:
             "sprite.attempt": str(record.attempt),
             "sprite.arm": record.arm,
             **({"sprite.point": record.point} if record.point else {}),
+            **({"sprite.confirms": str(record.confirms)} if record.confirms is not None else {}),
         }
         runs = self._runs.setdefault(record.key, {})
         if None not in runs:
@@ -117,7 +119,7 @@ class Runs:
         for i, seed in enumerate(seeds):
             if seed in runs:
                 self._write(runs[seed], [(h, h["metrics"][i]) for h in history if i < len(h["metrics"])])
-        self._write(runs[None], [(h, text.means(h["metrics"])) for h in history])
+        self._write(runs[None], [(h, text.means(h["metrics"], self.objectives)) for h in history])
 
     def _write(self, run: _Run, points: Sequence[tuple[Report, Mapping[str, float]]]) -> None:
         """Metrics of epochs above the run's high-water mark: each step is written exactly once.
@@ -161,7 +163,8 @@ class Runs:
                     self.client.log_artifacts(runs[None].id, str(folder), "pictures")
                     shown = True
             self.close(run.id, _STATUS[record.state], tags)
-        self.close(runs[None].id, _STATUS[record.state], {"mlflow.note.content": text.note(record), **tags})
+        own = {"mlflow.note.content": text.note(record), **tags}
+        self.close(runs[None].id, _STATUS[record.state], own, _cost(record))
 
     def judge(self, values: Mapping[str, tuple[int, Mapping[str, float]]]) -> None:
         """Writes metrics of ended runs where they changed: key of the run -> the epoch they are of, value by name."""
@@ -191,12 +194,12 @@ class Runs:
             if drawn is not None and drawn.exists():
                 self.client.log_artifact(run_id, str(drawn), "pictures")
 
-    def close(self, run_id: str, status: str, tags: Mapping[str, str]) -> None:
+    def close(self, run_id: str, status: str, tags: Mapping[str, str], metrics: Sequence[Any] = ()) -> None:
         from mlflow.entities import RunTag
 
         # the state comes last: a run that has it is whole
         self.client.set_terminated(run_id, status=status)
-        self.client.log_batch(run_id, tags=[RunTag(n, v) for n, v in tags.items()])
+        self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(n, v) for n, v in tags.items()])
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -221,6 +224,14 @@ class Runs:
     def steps(self, run_id: str, metric: str) -> list[int]:
         """The epochs a metric was written for, as often as it was."""
         return sorted(m.step for m in self.client.get_metric_history(run_id, metric))
+
+
+def _cost(record: TrialRecord) -> list[Any]:
+    """Hours and GPU-hours of an ended trial as metrics, with the time of its end: written again they are the same."""
+    from mlflow.entities import Metric
+
+    found = {"cost/hours": record.hours, "cost/gpu_hours": record.gpu_hours}
+    return [Metric(n, v, int(1000 * (record.finished or 0)), record.epoch) for n, v in found.items()]
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..study.intervals import Interval, interval
 from ..study.records import TrialRecord
 
 _WORDS = 4  #: most parts of a name
@@ -14,6 +15,7 @@ _WORDS = 4  #: most parts of a name
 def title(record: TrialRecord) -> str:
     """A short name from what was searched, as ``#7 linear gumbel_softmax``; numbers only where there are no words."""
     words = [record.point] if record.point else []
+    words += [f"({record.confirms} again)"] if record.confirms is not None else []
     words += [v for v in record.params.values() if isinstance(v, str)]
     if not words:
         numbers = {n: v for n, v in record.params.items() if isinstance(v, (int, float)) and "|" not in n}
@@ -37,9 +39,19 @@ def note(record: TrialRecord) -> str:
             f"| {s['seed']} | " + " | ".join(_short(s["metrics"].get(n, math.nan)) for n in names) + " |"
             for s in record.seeds
         ]
+        if len(seeds) > 1:
+            over = [interval(own) if len(own := [m[n] for m in seeds if n in m]) > 1 else None for n in names]
+            rows.append("| **mean** | " + " | ".join(_spread(o) for o in over) + " |")
         lines.append("\n".join([*head, *rows]))
         lines.append("Pictures of each seed are in the artifacts of its child run; here are those of the first.")
     return "\n\n".join(lines)
+
+
+def _spread(over: Interval | None) -> str:
+    """Mean ± standard error [95 % interval]."""
+    if over is None or over.error is None:
+        return "–"
+    return f"{_short(over.mean)} ± {_short(over.error)} [{_short(over.low)}, {_short(over.high)}]"
 
 
 def _ending(record: TrialRecord) -> str:
@@ -52,16 +64,21 @@ def _ending(record: TrialRecord) -> str:
     }.get(record.state, f"**{record.state.capitalize()}**, {where}.")
 
 
-def means(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean over seeds of each metric, and its standard error as ``<name>_se`` but for train/ ones."""
+def means(metrics: Sequence[Mapping[str, float]], objectives: Sequence[str] = ()) -> dict[str, float]:
+    """Mean over seeds of each metric, and its standard error as ``<name>_se`` but for train/ ones.
+
+    Args:
+        objectives: metrics whose 95 % interval is added, as ``<name>_low`` and ``<name>_high``.
+    """
     found = {}
     for name in sorted(set().union(*metrics)) if metrics else []:
         values = [m[name] for m in metrics if name in m]
-        mean = sum(values) / len(values)
-        found[name] = mean
-        if len(values) > 1 and not name.startswith("train/"):
-            variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
-            found[f"{name}_se"] = math.sqrt(variance / len(values))
+        over = interval(values)
+        found[name] = over.mean
+        if over.error is not None and not name.startswith("train/"):
+            found[f"{name}_se"] = over.error
+        if over.low is not None and over.high is not None and name in objectives:
+            found |= {f"{name}_low": over.low, f"{name}_high": over.high}
     return found
 
 

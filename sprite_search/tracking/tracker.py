@@ -77,7 +77,8 @@ class Tracker:
         """
         self.client = connect(home)
         self.study = study
-        self.runs = Runs(self.client, self._experiment(home), {"sprite.space_hash": space_hash, **(tags or {})})
+        tags = {"sprite.space_hash": space_hash, **(tags or {})}
+        self.runs = Runs(self.client, self._experiment(home), tags, [objective[0]])
         views.save(self.client, self.runs.experiment, objective, searched)
         self._pictures_of = pictures_of
         self._lock = threading.Lock()
