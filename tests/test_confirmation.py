@@ -163,3 +163,13 @@ def test_it_is_counted_apart_from_the_search_wherever_trials_are_counted(home, c
     summary = report._summary(run.space, run.records)
     assert "8 complete, of 8 configurations" in summary
     assert "trained again on fresh seeds: 3, the best of the search" in summary
+
+
+def test_a_database_can_be_the_store(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPRITE_STUDY_STORE", f"sqlite:///{tmp_path / 'shared.db'}")
+    given = confirming(budget=Budget(trials=3), confirm=Confirm(1, SEEDS))
+    with pytest.raises(Killed):
+        Runner(home, given, kill_after=3 * (1 + 2) + 2, reports=2).run()
+    assert [r.state for r in again(Ledger.open(home, "toy").records())] == ["running"]
+    run = Runner(home, given, reports=2).run()
+    assert [(r.state, r.attempt, list(r.replicates)) for r in again(run.records)] == [("complete", 2, FRESH)]
