@@ -9,7 +9,8 @@ from test_ledger import EPOCHS, Killed, Runner, done, space, staged
 
 from sprite_search.home import Home
 from sprite_search.space.model import Budget, Confirm, Keep, Resources
-from sprite_search.study.budget import since_best, spending, used_up
+from sprite_search.study.budget import spending, used_up
+from sprite_search.study.goals import since_best
 from sprite_search.study.ledger import Ledger
 from sprite_search.study.records import TrialRecord, searched
 from sprite_search.study.tuning import _interruptible

@@ -11,8 +11,9 @@ from sprite_search.home import Home
 from sprite_search.selection import choose
 from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
 from sprite_search.study.confirmation import pending
+from sprite_search.study.goals import best
 from sprite_search.study.ledger import Ledger
-from sprite_search.study.records import best, searched
+from sprite_search.study.records import searched
 from sprite_search.study.table import rows
 
 TOP, SEEDS = 3, 2
@@ -53,7 +54,7 @@ def test_the_best_are_trained_again_on_fresh_seeds_and_only_these_are_chosen_fro
     run = Runner(home, confirming(), width=3).run()
     check(run)
     assert run.ledger.counts()["complete"] == 8 + TOP and run.driver.started == 8 + TOP
-    assert best(run.records, "minimize").confirms is not None
+    assert best(space(), run.records).confirms is not None
     choice = choose(rows(run.records))
     assert choice.trial in {r.number for r in again(run.records)} and choice.seed in FRESH
     assert any("fresh seeds" in reason for reason in choice.reasons)
@@ -69,7 +70,7 @@ def test_the_leader_by_luck_does_not_win(home):
         return {"val/reconstruction": 0.1 if lucky else 0.2 + 0.1 * number + 0.001 * seed % 7}
 
     run = Runner(home, confirming(), metrics=metrics).run()
-    assert best(searched(run.records), "minimize").number == 2
+    assert best(space(), searched(run.records)).number == 2
     assert 2 in {r.confirms for r in again(run.records)}
     chosen = next(r for r in run.records if r.number == choose(rows(run.records)).trial)
     assert chosen.confirms == 0

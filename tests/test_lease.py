@@ -173,7 +173,7 @@ def test_homes_that_share_a_postgresql_database_share_its_leases(database, held)
 
 def test_a_study_on_postgresql_is_taken_up_from_another_home(database, tmp_path, monkeypatch):
     from sprite_search.home import Home
-    from sprite_search.space.model import Budget, Dimension, Space
+    from sprite_search.space import Budget, Dimension, Space
     from sprite_search.study.ledger import Ledger
 
     monkeypatch.setenv("SPRITE_STUDY_STORE", database)
