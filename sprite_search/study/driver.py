@@ -275,7 +275,7 @@ class Driver:
     def _worth_keeping(self, records: Sequence[TrialRecord]) -> set[int]:
         """Of ended trials the best, those first in line for `select`, those trained again and promoted ones."""
         complete = [r for r in records if r.state == "complete" and r.value is not None]
-        best = goals.ranked(self.space, complete)[: self.space.keep.best] + goals.front(self.space, complete)
+        best = goals.ranked(self.space, searched(complete))[: self.space.keep.best] + goals.front(self.space, complete)
         best += [r for r in complete if r.confirms is not None]
         return {r.number for r in best} | self._likely(records) | self._promoted()
 

@@ -78,7 +78,7 @@ class Tracker:
         self.client = connect(home)
         self.study = study
         tags = {"sprite.space_hash": space_hash, **(tags or {})}
-        self.runs = Runs(self.client, self._experiment(home), tags, [objectives[0][0]])
+        self.runs = Runs(self.client, self._experiment(home), tags, [name for name, _ in objectives])
         views.save(self.client, self.runs.experiment, objectives, searched)
         self._pictures_of = pictures_of
         self._lock = threading.Lock()
