@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .study.records import best, searched
+from .study import goals
+from .study.records import searched
 
 if TYPE_CHECKING:
     from .space import Space
@@ -123,16 +125,15 @@ class LiveProgress:
         return (self._clock() - self._began) * max(0.0, self.total + again - self._work()) / worked
 
     def best(self) -> TrialRecord | None:
-        """The complete trial with the best objective so far."""
-        return best(self._records, self.space.objective.direction)
+        """The complete trial with the best objective so far, see `goals.best`."""
+        return goals.best(self.space, self._records)
 
-    def objective(self, record: TrialRecord) -> float | None:
-        """The value of a finished trial, else the mean over seeds at the last report."""
-        if record.value is not None:
-            return record.value
-        seeds = [s["metrics"] for s in record.seeds]
-        values = [m[self.space.objective.metric] for m in seeds if self.space.objective.metric in m]
-        return sum(values) / len(values) if values and len(values) == len(seeds) else None
+    def objectives(self, record: TrialRecord) -> list[float | None]:
+        """The values of a finished trial, else the means over seeds at the last report."""
+        if record.values:
+            return list(record.values)
+        means = goals.values(self.space, [s["metrics"] for s in record.seeds])
+        return [value if math.isfinite(value) else None for value in means]
 
     def headline(self) -> str:
         """Where the search stands, in one line."""
@@ -144,12 +145,17 @@ class LiveProgress:
         again = sum(r.state == "complete" for r in self._records) - states.count("complete")
         parts = [
             f"{self.space.name}: {done} of {self.total} trials" + (f" ({', '.join(ended)})" if ended else ""),
-            f"best trial {leader.number} with {number(leader.value)}" if leader else "no trial finished yet",
+            f"best trial {leader.number} with {number(leader.value)}" if leader else self._no_best(states),
             f"about {duration(left)} left" if left is not None else "time left unknown yet",
         ]
         if self.space.confirm is not None and len(first) < len(self._records):
             parts.insert(1, f"{again} of the best {self.space.confirm.top} trained again")
         return "; ".join(parts)
+
+    def _no_best(self, states: Sequence[str]) -> str:
+        if front := goals.front(self.space, self._records):
+            return f"Pareto front: trials {', '.join(str(r.number) for r in front)}"
+        return "no trial keeps the constraints yet" if "complete" in states else "no trial finished yet"
 
     def _running(self) -> str:
         epochs = [f"{r.number} at {r.epoch}/{r.epochs}" for r in self._records if r.state == "running" and r.epochs]
@@ -160,17 +166,19 @@ class LiveProgress:
         for name, justify in (("trial", "right"), ("state", "left"), ("asked by", "left")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         table.add_column("epoch", min_width=26)
-        table.add_column(self.space.objective.metric, justify="right")
+        for objective in self.space.objectives:
+            table.add_column(objective.metric, justify="right")
         table.add_column("time", justify="right")
         leader = self.best()
+        leading = {leader.number} if leader else {r.number for r in goals.front(self.space, self._records)}
         for record in self._visible():
-            bold = "bold " if leader is not None and record.number == leader.number else ""
+            bold = "bold " if record.number in leading else ""
             table.add_row(
                 str(record.number),
                 Text(record.state, style=bold + STYLES.get(record.state, "")),
                 record.point or (record.arm if record.confirms is None else f"{record.confirms} again"),
                 _epochs(record),
-                Text(number(self.objective(record)), style=bold),
+                *(Text(number(value), style=bold) for value in self.objectives(record)),
                 duration(_seconds(record)),
             )
         return Group(Text(self.headline(), style="bold"), table, Text(self._note, style="dim"))

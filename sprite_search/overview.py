@@ -52,11 +52,12 @@ def status(home: Home, study: str | None = None) -> list[dict[str, Any]]:
 
 def _status(home: Home, ledger: Any) -> dict[str, Any]:
     from .study.budget import spending
+    from .study.goals import best, front
     from .study.lease import holder
-    from .study.records import best, counts
+    from .study.records import counts
 
     space, records = ledger.space(), ledger.records()
-    leader = best(records, space.objective.direction)
+    leader = best(space, records)
     started = [r.started for r in records if r.started]
     ended = [r.finished for r in records if r.finished]
     driver = holder(home.study(ledger.name))
@@ -69,7 +70,8 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
         "budget": space.budget.trials,
         "again": sum(r.confirms is not None for r in records),
         "profile": space.profile,
-        "objective": f"{space.objective.direction} {space.objective.metric}",
+        "objective": space.aim,
+        "front": [r.number for r in front(space, records)],
         "best": {"trial": leader.number, "value": leader.value} if leader else None,
         "spent": spending(records),
         "started": min(started, default=None),
@@ -88,13 +90,27 @@ def trials(home: Home, study: str, *, criteria: bool = True) -> dict[str, Any]:
     ledger = Ledger.open(home, study)
     records = ledger.records()
     found = judged(home, study, records) if criteria else rows(records, labels=True)
-    return {"study": study, **table(ledger.space(), found)}
+    return {"study": study, **table(ledger.space(), records, found)}
 
 
-def table(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What tables of trials are made of: the rows, the searched settings and what is better."""
-    trials = _with_intervals(rows, space.objective.metric)
-    return {"direction": space.objective.direction, "searched": list(space.search), "trials": trials}
+def table(space: Space, records: Sequence[TrialRecord], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What tables of trials are made of: the rows, the searched settings, the objectives and what is better.
+
+    Of several objectives, `front` names the trials of the Pareto front, and rows say whether theirs is one.
+    """
+    from .study.goals import front
+
+    found = [r.number for r in front(space, records)]
+    marked = _with_intervals(rows, space.objective.metric)
+    if space.further_objectives:
+        marked = [{**r, "front": r["trial"] in found} for r in marked]
+    return {
+        "direction": space.objective.direction,
+        "objectives": [o.metric for o in space.objectives],
+        "front": found,
+        "searched": list(space.search),
+        "trials": marked,
+    }
 
 
 def _with_intervals(rows: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
@@ -125,7 +141,7 @@ def choice(home: Home, study: str, by: str = selection.AUTO) -> dict[str, Any]:
 
     ledger = Ledger.open(home, study)
     records = ledger.records()
-    found = outcome(ledger.space(), judged(home, study, records), by)
+    found = outcome(ledger.space(), records, judged(home, study, records), by)
     return {**found, "checkpoint": checkpoint(home, study, records, found["choice"])}
 
 
@@ -144,17 +160,25 @@ def checkpoint(
     return described(record.config, history, seeds.index(picked["seed"]))
 
 
-def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO) -> dict[str, Any]:
-    """{study, choice, audit, agreement, oracle}: only the agreement sees labels; it is None without them.
+def outcome(
+    space: Space, records: Sequence[TrialRecord], rows: Sequence[Mapping[str, Any]], by: str = selection.AUTO
+) -> dict[str, Any]:
+    """{study, choice, audit, agreement, oracle, front}: only the agreement sees labels; it is None without them.
+
+    The front is that of several objectives: the choice is made among all trials, by criteria fixed in advance.
 
     Args:
+        records: of the ledger.
         rows: from `judged`.
     """
+    from .study.goals import front
+
     plain, objective = selection.without_labels(rows), space.objective
     found = _choose(space, plain, by)
     return {
         "study": space.name,
-        "oracle": objective.oracle,
+        "oracle": space.oracle,
+        "front": [r.number for r in front(space, records)],
         "choice": found.to_dict(),
         "audit": selection.audit(plain, metric_name=objective.metric, direction=objective.direction),
         "agreement": selection.agreement(rows, found),
@@ -162,6 +186,11 @@ def outcome(space: Space, rows: Sequence[Mapping[str, Any]], by: str = selection
 
 
 def _choose(space: Space, rows: Sequence[Mapping[str, Any]], by: str) -> selection.Choice:
+    if by == "objective" and space.further_objectives:
+        raise InputError(
+            f"--by objective: {space.name} has several objectives and so no best trial; name a criterion, or choose"
+            f" from the Pareto front that `sprite-search trials {space.name}` shows"
+        )
     try:
         objective = space.objective
         return selection.choose(rows, metric=objective.metric, direction=objective.direction, by=by)

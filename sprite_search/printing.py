@@ -100,9 +100,13 @@ def _status(s: Mapping[str, Any]) -> list[str]:
         f"process {(s['driver'] or {}).get('pid', '?')} runs it" if s["running"] else "not running",
         *(str(counts[state]) for state in ("complete", "pruned", "failed", "running")),
         f"{s['budget']}" + (f" (+{s['again']} again)" if s["again"] else ""),
-        f"trial {leader['trial']}: {number(leader['value'])}" if leader else "–",
+        f"trial {leader['trial']}: {number(leader['value'])}" if leader else _front(s["front"]),
         duration(s["hours"] * 3600 if s["hours"] is not None else None),
     ]
+
+
+def _front(trials: Sequence[int]) -> str:
+    return f"front: {', '.join(map(str, trials))}" if trials else "–"
 
 
 #: Metrics worth a column when trials are listed; all of them are in --csv and --json.
@@ -117,8 +121,10 @@ def trials(found: Mapping[str, Any]) -> None:
     if not groups:
         print("no trials yet")
         return
-    metrics = [n for n in METRICS if any(n in r for r in found["trials"])]
-    several = any(r.get("value_low") is not None for r in found["trials"])
+    aims = found["objectives"] if len(found["objectives"]) > 1 else []
+    metrics = [n for n in dict.fromkeys((*aims, *METRICS)) if any(n in r for r in found["trials"])]
+    marks = [n for n in ("front", "violates") if any(r.get(n) for r in found["trials"])]
+    several = not aims and any(r.get("value_low") is not None for r in found["trials"])
     searched = [n for n in found["searched"] if len({repr(r.get(n)) for r in found["trials"]}) > 1]
     table(
         (
@@ -127,14 +133,20 @@ def trials(found: Mapping[str, Any]) -> None:
                 group[0]["state"],
                 group[0]["arm"] + (f" {group[0]['confirms']}" if group[0].get("confirms") is not None else ""),
                 f"{group[0]['epoch']}/{group[0]['epochs']}" if group[0]["epochs"] else "–",
-                number(group[0]["value"]),
+                *([] if aims else [number(group[0]["value"])]),
                 *([_range(group[0])] if several else []),
+                *(_cell(group[0].get(m) or None) for m in marks),
                 *(number(_mean(group, m)) for m in metrics),
                 *(_cell(group[0].get(n)) for n in searched),
             ]
             for trial, group in groups.items()
         ),
-        ("trial", "state", "asked by", "epoch", "value", *(["95 %"] if several else []), *metrics, *searched),
+        (
+            *("trial", "state", "asked by", "epoch"),
+            *([] if aims else ["value"]),
+            *(["95 %"] if several else []),
+            *(*marks, *metrics, *searched),
+        ),
         right=("trial", "epoch", "value", *metrics),
     )
 
@@ -166,6 +178,9 @@ def choice(found: Mapping[str, Any]) -> None:
         print(f"  - {checkpoint['says']}")
     for one in picked["rejected"]:
         print(f"  - not compared: trial {one['trial']} {one['why']}")
+    if found["front"] and picked["trial"] is not None:
+        where = "is on" if picked["trial"] in found["front"] else "is not on"
+        print(f"  - it {where} the Pareto front of the objectives (trials {', '.join(map(str, found['front']))})")
     if found["oracle"]:
         print("  - beware: the search itself was told labels (oracle: true)")
     audit(found["audit"])
@@ -311,9 +326,10 @@ def _over_studies(r: Mapping[str, Any]) -> list[str]:
 
 
 def best_trials(found: Mapping[str, Any], count: int = 5) -> None:
-    """The best finished trials, best first."""
+    """The best finished trials that keep the constraints, best first; of several objectives the Pareto front."""
     sign = 1 if found["direction"] == "minimize" else -1
     done = [r for r in found["trials"] if r["state"] == "complete" and r["value"] is not None]
+    done = [r for r in done if not r.get("violates") and r.get("front", True)]
     order = list(dict.fromkeys(r["trial"] for r in sorted(done, key=lambda r: sign * r["value"])))[:count]
     trials({**found, "trials": [r for trial in order for r in done if r["trial"] == trial]})
 

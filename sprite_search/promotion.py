@@ -37,7 +37,9 @@ def promote(
     ledger = Ledger.open(home, study)
     space, records = ledger.space(), ledger.records()
     if trial is None:
-        number, seed, gate = _chosen(overview.outcome(space, overview.judged(home, study, records), by)["choice"])
+        number, seed, gate = _chosen(
+            overview.outcome(space, records, overview.judged(home, study, records), by)["choice"]
+        )
     else:
         if trial not in {r.number for r in records}:
             raise InputError(f"--trial: {study} has no trial {trial}; see `sprite-search trials {study}`")
@@ -63,7 +65,7 @@ def promote(
         tags={
             "sprite.space_hash": space.hash,
             "sprite.code": code_identity(),
-            "sprite.oracle": str(space.objective.oracle).lower(),
+            "sprite.oracle": str(space.oracle).lower(),
         },
     )
     _pin(home, study, number)

@@ -58,7 +58,7 @@ def page(
     space: Space, records: Sequence[TrialRecord], store: CheckpointStore, table: Sequence[Mapping[str, Any]]
 ) -> str:
     """The whole page as text; `table` is from `overview.judged`."""
-    found = overview.outcome(space, table)
+    found = overview.outcome(space, records, table)
     picked = found["choice"]
     body = [
         f"<h1>{escape(space.name)}</h1><p>{escape(space.about)}</p>",
@@ -69,11 +69,11 @@ def page(
         "<h2>How it compares with labels</h2>",
         _labels(found["agreement"], table, space),
         "<h2>The search</h2>",
-        _plot(records, space, picked["trial"]),
+        _plot(records, space, picked["trial"]) if not space.further_objectives else _front(found, records, space),
         "<h2>Sprites of the runners-up</h2>",
         *(_sprites(store, space.name, r) for r in picked["runners_up"][:OTHERS]),
         "<h2>All trials</h2>",
-        _trials(table, picked["trial"]),
+        _trials(overview.table(space, records, table)["trials"], picked["trial"]),
         "<h2>The search space</h2>",
         _space(space),
         "<h2>What could have leaked</h2>",
@@ -101,7 +101,7 @@ def _summary(space: Space, records: Sequence[TrialRecord]) -> str:
     lines = [
         f"trials: {ended}, of {space.budget.trials} configurations; {space.replicates} seeds each",
         *([f"trained again on fresh seeds: {len(again)}, the best of the search"] if again else []),
-        f"objective: {space.objective.direction} {space.objective.metric}",
+        f"objective: {space.aim}",
         f"from the first trial to the last: {duration(last - began if began and last else None)}",
         *spent(spending(records)),
     ]
@@ -208,7 +208,8 @@ def _trials(rows: Sequence[Mapping[str, Any]], chosen: int | None) -> str:
     metrics = [n for n in dict.fromkeys(n for r in rows for n in r) if n.startswith(("val/", "labels/"))]
     settings = [n for n in dict.fromkeys(n for r in rows for n in r) if "." in n and "/" not in n]
     varied = [n for n in settings if len({repr(r.get(n)) for r in rows}) > 1]
-    columns = ["trial", "seed", "state", "arm", "epoch", *metrics, *varied]
+    marks = [n for n in ("front", "violates") if any(n in r for r in rows)]
+    columns = ["trial", "seed", "state", "arm", "epoch", *marks, *metrics, *varied]
     body = [[_text(r.get(c)) for c in columns] for r in rows]
     styles = ["chosen" if r["trial"] == chosen else "" if r["state"] == "complete" else "dim" for r in rows]
     return _table(columns, body, styles)
@@ -244,6 +245,33 @@ def _plot(records: Sequence[TrialRecord], space: Space, chosen: int | None) -> s
         f"<text x='60' y='16'>{escape(space.objective.metric)} by trial: {key}; line: best so far</text>"
         f"<text x='0' y='34'>{number(high)}</text><text x='0' y='234'>{number(low)}</text>"
         f"<text x='60' y='260'>trial 0</text><text x='640' y='260'>{last}</text>"
+        f"<polyline points='{path}' fill='none' stroke='currentColor' opacity='.4'/>{dots}</svg>"
+    )
+
+
+def _front(found: Mapping[str, Any], records: Sequence[TrialRecord], space: Space) -> str:
+    """The first two objectives of the finished trials against each other; the Pareto front is joined by a line."""
+    done = {r.number: r.values for r in records if r.state == "complete" and len(r.values) > 1}
+    if len(done) < 2:
+        return "<p>Too few finished trials for a picture.</p>"
+    ends = [(min(v[i] for v in done.values()), max(v[i] for v in done.values())) for i in (0, 1)]
+    (left, right), (low, high) = ends
+    wide, tall = (right - left) or 1.0, (high - low) or 1.0
+    at = {n: (60 + 620 * (v[0] - left) / wide, 30 + 200 * (high - v[1]) / tall) for n, v in done.items()}
+    chosen, front = found["choice"]["trial"], found["front"]
+    dots = "".join(
+        f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{7 if n == chosen else 4}' fill='{'#d55e00' if n in front else '#888'}'>"
+        f"<title>trial {n}: {', '.join(map(number, done[n]))}</title></circle>"
+        for n, (x, y) in at.items()
+    )
+    path = " ".join(f"{at[n][0]:.1f},{at[n][1]:.1f}" for n in front)
+    across, up = (escape(o.metric) for o in space.objectives[:2])
+    said = f"Pareto front of {escape(space.aim)}: trials {', '.join(map(str, front)) or 'none'}"
+    return (
+        f"<p>{said}</p><svg class='plot' viewBox='0 0 700 270' font-size='12' fill='currentColor' role='img'>"
+        f"<text x='60' y='16'>{up} against {across}; line: the front</text>"
+        f"<text x='0' y='34'>{number(high)}</text><text x='0' y='234'>{number(low)}</text>"
+        f"<text x='60' y='260'>{number(left)}</text><text x='640' y='260'>{number(right)}</text>"
         f"<polyline points='{path}' fill='none' stroke='currentColor' opacity='.4'/>{dots}</svg>"
     )
 

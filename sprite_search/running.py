@@ -29,11 +29,11 @@ def launch(
         live.say(opening(space, home))
     result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
     rows = overview.judged(home, space.name, result.records)
-    found = overview.outcome(space, rows)
+    found = overview.outcome(space, result.records, rows)
     return {
         **found,
         "checkpoint": overview.checkpoint(home, space.name, result.records, found["choice"]),
-        **overview.table(space, rows),
+        **overview.table(space, result.records, rows),
         "home": str(home.root),
         "interrupted": result.interrupted,
         "seconds": result.seconds,
@@ -52,7 +52,7 @@ def opening(space: Space, home: Home) -> str:
     hours = f", at most {space.budget.hours:g} hours" if space.budget.hours else ""
     lines.append(
         f"{space.budget.trials} configurations, {replicates}{hours};"
-        f" {space.objective.direction} {space.objective.metric}; each takes"
+        f" {space.aim}; each takes"
         f" {space.resources.cpu:g} CPU{f' and {space.resources.gpu:g} GPU' if space.resources.gpu else ''}"
     )
     if space.confirm is not None:
@@ -60,7 +60,7 @@ def opening(space: Space, home: Home) -> str:
             f"then the best {space.confirm.top} are trained again on {space.confirm.seeds} fresh seeds:"
             " that they led was partly luck"
         )
-    if space.objective.oracle:
+    if space.oracle:
         lines.append("oracle: this search is told labels; its choice is no example of choosing without them")
     lines.append(f"everything is kept in {home.root}; the same command again goes on after any stop")
     return "\n".join(lines)

@@ -9,7 +9,8 @@ from test_ledger import EPOCHS, Killed, Runner, done, space, staged
 
 from sprite_search.home import Home
 from sprite_search.space.model import Budget, Confirm, Keep, Resources
-from sprite_search.study.budget import since_best, spending, used_up
+from sprite_search.study.budget import spending, used_up
+from sprite_search.study.goals import since_best
 from sprite_search.study.ledger import Ledger
 from sprite_search.study.records import TrialRecord, searched
 from sprite_search.study.tuning import _interruptible
@@ -179,6 +180,10 @@ def test_fewer_may_be_kept_later_but_what_runs_is_promoted_or_was_trained_again_
     assert len(weights(run)) == 12
     worst = max(searched(run.records), key=lambda r: r.value).number
     (home.study("toy") / "promoted").write_text(f"{worst}\n")
+    narrow = space(budget=Budget(trials=10), keep=Keep(best=4, likely=1), confirm=given.confirm)
+    four = {r.number for r in sorted(searched(run.records), key=lambda r: r.value)[:4]}
+    run = Runner(home, narrow)
+    assert weights(SimpleNamespace(driver=run.driver, most=0)) == {*four, worst, 10, 11}
     less = space(budget=Budget(trials=11), keep=Keep(best=0, likely=1), confirm=given.confirm)
     with pytest.raises(Killed):
         saving(home, less, kill_after=4)

@@ -11,8 +11,9 @@ from sprite_search.home import Home
 from sprite_search.selection import choose
 from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
 from sprite_search.study.confirmation import pending
+from sprite_search.study.goals import best
 from sprite_search.study.ledger import Ledger
-from sprite_search.study.records import best, searched
+from sprite_search.study.records import searched
 from sprite_search.study.table import rows
 
 TOP, SEEDS = 3, 2
@@ -53,7 +54,7 @@ def test_the_best_are_trained_again_on_fresh_seeds_and_only_these_are_chosen_fro
     run = Runner(home, confirming(), width=3).run()
     check(run)
     assert run.ledger.counts()["complete"] == 8 + TOP and run.driver.started == 8 + TOP
-    assert best(run.records, "minimize").confirms is not None
+    assert best(space(), run.records).confirms is not None
     choice = choose(rows(run.records))
     assert choice.trial in {r.number for r in again(run.records)} and choice.seed in FRESH
     assert any("fresh seeds" in reason for reason in choice.reasons)
@@ -69,7 +70,7 @@ def test_the_leader_by_luck_does_not_win(home):
         return {"val/reconstruction": 0.1 if lucky else 0.2 + 0.1 * number + 0.001 * seed % 7}
 
     run = Runner(home, confirming(), metrics=metrics).run()
-    assert best(searched(run.records), "minimize").number == 2
+    assert best(space(), searched(run.records)).number == 2
     assert 2 in {r.confirms for r in again(run.records)}
     chosen = next(r for r in run.records if r.number == choose(rows(run.records)).trial)
     assert chosen.confirms == 0
@@ -163,3 +164,13 @@ def test_it_is_counted_apart_from_the_search_wherever_trials_are_counted(home, c
     summary = report._summary(run.space, run.records)
     assert "8 complete, of 8 configurations" in summary
     assert "trained again on fresh seeds: 3, the best of the search" in summary
+
+
+def test_a_database_can_be_the_store(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPRITE_STUDY_STORE", f"sqlite:///{tmp_path / 'shared.db'}")
+    given = confirming(budget=Budget(trials=3), confirm=Confirm(1, SEEDS))
+    with pytest.raises(Killed):
+        Runner(home, given, kill_after=3 * (1 + 2) + 2, reports=2).run()
+    assert [r.state for r in again(Ledger.open(home, "toy").records())] == ["running"]
+    run = Runner(home, given, reports=2).run()
+    assert [(r.state, r.attempt, list(r.replicates)) for r in again(run.records)] == [("complete", 2, FRESH)]

@@ -2,22 +2,16 @@
 
 import dataclasses
 import io
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from sprite_search.console import LiveProgress, duration, number
+from sprite_search.space import Budget, Objective, Space
 from sprite_search.space.model import Confirm
 from sprite_search.study.records import TrialRecord
 
-SPACE = SimpleNamespace(
-    name="toy",
-    budget=SimpleNamespace(trials=4),
-    confirm=None,
-    replicates=2,
-    objective=SimpleNamespace(metric="val/reconstruction", direction="minimize"),
-)
+SPACE = Space(name="toy", budget=Budget(trials=4), replicates=2)
 
 
 def record(n, state, *, epoch=0, value=None, reason=None, error=0.5):
@@ -108,7 +102,7 @@ def test_time_left_counts_only_the_work_of_this_launch():
 def test_the_second_stage_is_counted_apart_and_takes_its_time_by_its_seeds():
     """Four trials of two seeds, then two of four seeds: work for eight, of which five are done in 10 s."""
     live, _, clock = shown(terminal=False)
-    live.start(SimpleNamespace(**{**vars(SPACE), "confirm": Confirm(top=2, seeds=4)}), [])
+    live.start(dataclasses.replace(SPACE, confirm=Confirm(top=2, seeds=4)), [])
     clock.now = 10
     live.update([*(record(n, "complete", epoch=10, value=float(n)) for n in range(4))])
     assert live.headline().startswith("toy: 4 of 4 trials (4 complete); best trial 0")
@@ -126,15 +120,35 @@ def test_the_objective_of_a_running_trial_is_the_mean_over_its_seeds():
     live.start(SPACE, [])
     seeds = tuple({"seed": s, "metrics": {"val/reconstruction": v}} for s, v in ((0, 0.2), (1, 0.4)))
     made = TrialRecord(number=0, key="toy/0", state="running", epoch=1, epochs=2, seeds=seeds)
-    assert live.objective(made) == pytest.approx(0.3)
-    assert live.objective(TrialRecord(number=0, key="toy/0", state="running")) is None
+    assert live.objectives(made) == [pytest.approx(0.3)]
+    assert live.objectives(TrialRecord(number=0, key="toy/0", state="running")) == [None]
 
 
 def test_the_best_follows_the_direction():
     live, _, _ = shown(terminal=False)
-    space = SimpleNamespace(**{**vars(SPACE), "objective": SimpleNamespace(metric="m", direction="maximize")})
+    space = Space(name="toy", objective=Objective("val/effective_sprites", "maximize"))
     live.start(space, [record(0, "complete", epoch=10, value=1.0), record(1, "complete", epoch=10, value=2.0)])
     assert live.best().number == 1
+
+
+def test_several_objectives_have_a_column_each_and_a_front_instead_of_a_best():
+    live, out, _ = shown(terminal=True)
+    live.start(Space(name="toy", further_objectives=(Objective("val/empty_share"),)), [])
+    values = {0: (0.1, 0.9), 1: (0.2, 0.3), 2: (0.3, 0.4)}
+    ended = [record(n, "complete", epoch=10, value=v[0]) for n, v in values.items()]
+    live.update([dataclasses.replace(r, values=values[r.number]) for r in ended])
+    live.stop()
+    assert "Pareto front: trials 0, 1;" in live.headline()
+    assert "val/empty_share" in out.getvalue() and "0.9" in out.getvalue()
+
+
+def test_what_breaks_the_constraints_is_not_the_best():
+    live, _, _ = shown(terminal=False)
+    broken = dataclasses.replace(record(0, "complete", epoch=10, value=0.1), violations={"c": 0.5})
+    live.start(SPACE, [broken])
+    assert "no trial keeps the constraints yet" in live.headline()
+    live.update([broken, record(1, "complete", epoch=10, value=0.2)])
+    assert "best trial 1 with 0.2" in live.headline()
 
 
 @pytest.mark.parametrize(

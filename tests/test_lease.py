@@ -173,7 +173,7 @@ def test_homes_that_share_a_postgresql_database_share_its_leases(database, held)
 
 def test_a_study_on_postgresql_is_taken_up_from_another_home(database, tmp_path, monkeypatch):
     from sprite_search.home import Home
-    from sprite_search.space.model import Budget, Dimension, Space
+    from sprite_search.space import Budget, Dimension, Space
     from sprite_search.study.ledger import Ledger
 
     monkeypatch.setenv("SPRITE_STUDY_STORE", database)
@@ -183,7 +183,7 @@ def test_a_study_on_postgresql_is_taken_up_from_another_home(database, tmp_path,
     asked = [first.ask(space) for _ in range(2)]
     second = Ledger.create(Home(tmp_path / "two"), space)
     assert [j.config for j in second.unfinished(space)] == [j.config for j in asked]
-    assert second.take_up(0) == 2 and second.remaining(space) == 1
+    assert second.take_up(space, 0) == 2 and second.remaining(space) == 1
     second.report(space, 0, 1, 1, [0], [{"val/reconstruction": 0.5}])
     second.complete(space, 0)
     assert first.record(0).value == 0.5 and not (tmp_path / "one").exists()

@@ -12,7 +12,7 @@ from test_ledger import EPOCHS, RATE, Killed, Runner, done, space
 
 from sprite_search.home import Home
 from sprite_search.space import load_space, problems
-from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
+from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm, Constraint, Objective
 from sprite_search.study.seeds import beyond_interval, wilcoxon
 
 NAMES = ("wilcoxon", "interval")
@@ -91,8 +91,6 @@ def test_a_trial_that_may_be_as_good_goes_on(home, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_larger_value_is_better_where_the_objective_says_so(home, name):
-    from sprite_search.space.model import Objective
-
     given = space(
         pruner={"name": name, "rungs": 2}, replicates=5, budget=Budget(trials=3),
         objective=Objective("val/reconstruction", "maximize"),
@@ -163,3 +161,18 @@ def test_enough_seeds_or_a_larger_p_make_it_right(tmp_path):
     for text in ("pruner: wilcoxon\nreplicates: 4", "pruner: {name: wilcoxon, p: 0.2}\nreplicates: 3"):
         path.write_text(f"study: s\n{text}\n")
         assert load_space(path).pruner["name"] == "wilcoxon"
+
+
+def test_a_trial_that_breaks_a_constraint_is_nothing_to_reach(home):
+    bound = Constraint("val/used_sprites", min=0.5)
+    given = space(pruner={"name": "interval", "rungs": 2}, replicates=3, budget=Budget(trials=3), constraints=(bound,))
+    values = [-0.5, 0.0, 0.5]
+    first = noisy(values, 0.01)
+
+    def metrics(config, seed, epoch):
+        found = first(config, seed, epoch)
+        return {**found, "val/used_sprites": 0.1 if found["val/reconstruction"] < 19.8 + 10 * math.sin(seed) else 0.9}
+
+    run = Runner(home, given, metrics=metrics).run()
+    assert [r.feasible for r in run.records][:2] == [False, True]
+    assert [r.state for r in run.records] == ["complete", "complete", "pruned"]

@@ -77,6 +77,13 @@ def test_a_lead_inside_the_noise_of_the_seeds_is_not_trusted():
     assert "noise" in choice.reasons[-1]
 
 
+def test_what_violates_a_constraint_is_not_compared():
+    broken = config(0, (0.01, 0.01), violates="val/empty_share ≤ 0.5")
+    choice = choose([*broken, *config(1, (0.1, 0.1)), *config(2, (0.3, 0.3))])
+    assert choice.trial == 1
+    assert {"trial": 0, "why": "violates val/empty_share ≤ 0.5"} in choice.rejected
+
+
 @pytest.mark.parametrize("rows", [[], config(3, (0.1, 0.2)), config(3, (0.1,), state="pruned")])
 def test_with_fewer_than_two_comparable_configurations_it_abstains(rows):
     assert choose(rows).abstained

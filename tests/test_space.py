@@ -9,7 +9,7 @@ import pytest
 
 from sprite_search.errors import InputError
 from sprite_search.space import Space, load_space, problems
-from sprite_search.space.model import switch
+from sprite_search.space.dimension import switch
 from trainers.settings import catalogue, resolve
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))

@@ -277,6 +277,19 @@ def test_criteria_are_written_again_only_where_they_changed(home):
     assert [v for _, v in steps(home, found["toy/0/1"][0], "criteria/balance")] == [0.4, 0.6]
 
 
+def test_runs_on_the_pareto_front_are_tagged_and_lose_the_tag_when_they_leave_it(home):
+    kept = opened(home)
+    for number in (0, 1):
+        kept.end(record(number, "complete", 4), history())
+    assert kept.close() == []
+    for front, marks in (({"toy/0"}, ("true", "false")), ({"toy/1"}, ("false", "true")), (None, ("false", "true"))):
+        kept = opened(home)
+        kept.judge([], front)
+        assert kept.close() == []
+        found = runs(home)
+        assert tuple(found[f"toy/{n}"][0].data.tags["sprite.pareto"] for n in (0, 1)) == marks
+
+
 def test_problems_names_what_differs(home):
     track = opened(home)
     track.end(record(0, "complete", 4), history())

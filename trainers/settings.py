@@ -16,7 +16,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -200,7 +200,7 @@ def catalogue() -> Mapping[str, Setting]:
     for section in _sections():
         for entry in _of_section(section):
             found[entry.name] = entry
-    return _ordered(found)
+    return ordered(found)
 
 
 def _of_section(section: _Section) -> Iterator[Setting]:
@@ -275,17 +275,25 @@ def _allowed(name: str, allowed: Any) -> tuple[Scalar, ...] | str:
     return allowed if isinstance(allowed, (tuple, str)) else (allowed,)
 
 
-def _ordered(settings: Mapping[str, Setting]) -> Mapping[str, Setting]:
-    """Settings with every condition before what depends on it, else in order of declaration."""
+def ordered(settings: Mapping[str, Setting], follows: Mapping[str, Iterable[str]] | None = None) -> dict[str, Setting]:
+    """Settings with every condition before what depends on it, else in order of declaration.
+
+    Args:
+        settings: by name.
+        follows: further names that must come before a setting.
+    Raises:
+        TypeError: they depend on each other in a circle.
+    """
     done: dict[str, Setting] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in done:
             return
         if name in path:
-            raise TypeError(f"settings depend on each other in a circle: {' -> '.join((*path, name))}")
+            circle = " -> ".join((*path[path.index(name) :], name))
+            raise TypeError(f"settings depend on each other in a circle: {circle}")
         entry = settings[name]
-        needed = [*entry.conditions, *([entry.selector] if entry.selector else [])]
+        needed = [*entry.conditions, *([entry.selector] if entry.selector else []), *(follows or {}).get(name, ())]
         for before in needed:
             visit(before, (*path, name))
         done[name] = entry

@@ -93,7 +93,7 @@ def candidates(rows: Iterable[Row], by: Criterion) -> tuple[list[Candidate], lis
 def _not_finished(row: Row) -> str | None:
     state = row.get("state")
     if state == "complete":
-        return None
+        return f"violates {row['violates']}" if row.get("violates") else None
     if state == "pruned":
         return "was stopped early, so its numbers do not compare with those of finished trials"
     if state == "failed":

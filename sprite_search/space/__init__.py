@@ -1,6 +1,16 @@
 """Search spaces: YAML files checked line by line, and the `Space` they describe."""
 
+from .dimension import Dimension
 from .loading import load_space, problems
-from .model import Budget, Dimension, Objective, Resources, Space
+from .model import Budget, Constraint, Objective, Resources, Space
 
-__all__ = ["Budget", "Dimension", "Objective", "Resources", "Space", "load_space", "problems"]
+__all__ = [
+    "Budget",
+    "Constraint",
+    "Dimension",
+    "Objective",
+    "Resources",
+    "Space",
+    "load_space",
+    "problems",
+]

@@ -172,3 +172,8 @@ def _scalar(node: yaml.Node, line: int, name: str, problems: list[Problem]) -> A
     if isinstance(value, float) and not math.isfinite(value):
         wrong(f"is {text}; give a finite number")
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

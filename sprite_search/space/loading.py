@@ -139,7 +139,7 @@ def _with_profile(document: Document, name: str) -> Document:
                 base is not None
                 and isinstance(base.value, dict)
                 and isinstance(entry.value, dict)
-                and key != "objective"
+                and key not in ("objective", "constraints")
             ):
                 base.value.update(entry.value)
             else:

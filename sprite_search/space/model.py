@@ -8,84 +8,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from trainers.settings import Scalar, catalogue
+from trainers.settings import Scalar, Setting, catalogue, ordered
 
-
-class Suggests(Protocol):
-    """The part of an Optuna trial that a space talks to."""
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> Any: ...
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """What is searched of one setting: `choices`, or numbers from `low` to `high`.
-
-    `otherwise` is the value without the setting (``{log: [a, b], or: 0}``): whether it is taken is a
-    choice of its own, `<name>|on` in Optuna.
-    """
-
-    kind: str  # categorical, float or int
-    choices: tuple[Scalar, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    step: float | None = None
-    otherwise: Scalar | None = None
-
-    def suggest(self, trial: Suggests, name: str) -> Scalar:
-        """Asks an Optuna trial for a value."""
-        if self.otherwise is not None and not trial.suggest_categorical(switch(name), (True, False)):
-            return self.otherwise
-        if self.kind == "categorical":
-            return trial.suggest_categorical(name, self.choices)
-        if self.kind == "int":
-            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
-
-    def contains(self, value: Any) -> bool:
-        """Whether the search can reach this value."""
-        if value == self.otherwise and self.otherwise is not None:
-            return True
-        if self.kind == "categorical":
-            return value in self.choices
-        return isinstance(value, (int, float)) and self.low <= value <= self.high
-
-    def params(self, name: str, value: Scalar) -> dict[str, Scalar]:
-        """The Optuna parameters that make `suggest` return `value`."""
-        if self.otherwise is None:
-            return {name: value}
-        if value == self.otherwise:
-            return {switch(name): False}
-        return {switch(name): True, name: value}
-
-    def possible(self) -> tuple[Scalar, ...] | None:
-        """All values where they can be listed, else None."""
-        if self.kind == "categorical":
-            return self.choices if self.otherwise is None else (*self.choices, self.otherwise)
-        return None
-
-    def describe(self) -> str:
-        """For people and for diffs."""
-        if self.kind == "categorical":
-            text = " | ".join(map(str, self.choices))
-        else:
-            text = f"{self.low:g} to {self.high:g}" + (" (log)" if self.log else "")
-            text += f" by {self.step:g}" if self.step else ""
-        return text if self.otherwise is None else f"{text}, or {self.otherwise}"
-
-
-def switch(name: str) -> str:
-    """Name of the Optuna parameter that says whether a setting with `or:` is on."""
-    return f"{name}|on"
+from .dimension import Dimension, Suggests
 
 
 @dataclass(frozen=True)
@@ -95,6 +25,29 @@ class Objective:
     metric: str = "val/reconstruction"
     direction: str = "minimize"
     oracle: bool = False
+
+    def describe(self) -> str:
+        """For people and for diffs."""
+        return f"{self.direction} {self.metric}" + (" (oracle)" if self.oracle else "")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Bounds of a label-free metric, the mean over the seeds of a trial."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+
+    def violation(self, value: float) -> float:
+        """How far a value lies outside, above 0; within the bounds 0 or less, as Optuna has it."""
+        ends = [self.min - value if self.min is not None else None, value - self.max if self.max is not None else None]
+        return max(e for e in ends if e is not None)
+
+    def describe(self) -> str:
+        """For people and for diffs."""
+        low = f"{self.min:g} ≤ " if self.min is not None else ""
+        return f"{low}{self.metric}" + (f" ≤ {self.max:g}" if self.max is not None else "")
 
 
 @dataclass(frozen=True)
@@ -145,7 +98,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Space:
-    """A checked search space. `fixed` and `search` use dotted names; parents come first in `search`."""
+    """A checked search space. `fixed` and `search` use dotted names; parents come first in `search`.
+
+    `objective` leads: tables are sorted by it where there are `further_objectives`. `transfer_from` names
+    studies of the same home whose trials this one starts with.
+    """
 
     name: str
     about: str = ""
@@ -153,8 +110,11 @@ class Space:
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
     search: Mapping[str, Dimension] = field(default_factory=dict)
     start_from: tuple[tuple[str, Mapping[str, Scalar]], ...] = ()
+    transfer_from: tuple[str, ...] = ()
     objective: Objective = Objective()
-    sampler: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "tpe", "seed": 0})
+    further_objectives: tuple[Objective, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    sampler: Mapping[str, Any] = field(default_factory=lambda: {"name": "tpe", "seed": 0})
     pruner: Mapping[str, Scalar] = field(default_factory=lambda: {"name": "none"})
     replicates: int = 1
     random_arm: float = 0.0
@@ -172,16 +132,38 @@ class Space:
 
     def _meaning(self) -> dict[str, Any]:
         whole = self.to_dict()
-        return {k: whole[k] for k in ("fixed", "search", "objective", "replicates")}
+        parts = ("fixed", "search", "objective", "further_objectives", "constraints", "replicates")
+        return {k: whole[k] for k in parts}
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives, the leading one first."""
+        return (self.objective, *self.further_objectives)
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the search is told labels."""
+        return any(o.oracle for o in self.objectives)
+
+    @property
+    def aim(self) -> str:
+        """What the search is for, in words."""
+        within = "".join(f", with {c.describe()}" for c in self.constraints)
+        return " and ".join(o.describe() for o in self.objectives) + within
+
+    @cached_property
+    def order(self) -> Mapping[str, Setting]:
+        """All settings, each behind those it applies with and those its range follows."""
+        return ordered(catalogue(), {n: sorted(d.follows()) for n, d in self.search.items()})
 
     def suggest(self, trial: Suggests) -> dict[str, Scalar]:
         """A whole configuration (without seed): asks the trial only for what applies."""
         values: dict[str, Scalar] = {}
-        for name, entry in catalogue().items():
+        for name, entry in self.order.items():
             if name == "seed" or not entry.applies(values):
                 continue
             if name in self.search:
-                values[name] = self.search[name].suggest(trial, name)
+                values[name] = self.search[name].suggest(trial, name, values)
             else:
                 values[name] = self.fixed.get(name, entry.default(values))
         return values
@@ -193,9 +175,10 @@ class Space:
     def point_params(self, point: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Optuna parameters to enqueue for a start_from point; what it leaves open stays open."""
         params: dict[str, Scalar] = {}
+        values = {**self.fixed, **point}
         for name, dimension in self.search.items():
             if name in point and dimension.contains(point[name]):
-                params |= dimension.params(name, point[name])
+                params |= dimension.params(name, point[name], values)
         return params
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,7 +193,10 @@ class Space:
         given = dict(whole)
         given["search"] = {n: Dimension(**{**d, "choices": tuple(d["choices"])}) for n, d in whole["search"].items()}
         given["start_from"] = tuple((name, point) for name, point in whole["start_from"])
+        given["transfer_from"] = tuple(whole.get("transfer_from", ()))
         given["objective"] = Objective(**whole["objective"])
+        given["further_objectives"] = tuple(Objective(**o) for o in whole.get("further_objectives", ()))
+        given["constraints"] = tuple(Constraint(**c) for c in whole.get("constraints", ()))
         given["budget"] = Budget(**whole["budget"])
         if whole.get("confirm"):
             given["confirm"] = Confirm(**whole["confirm"])
@@ -231,7 +217,8 @@ class Space:
         return {
             **{n: str(v) for n, v in self.fixed.items()},
             **{n: f"search {d.describe()}" for n, d in self.search.items()},
-            "objective": f"{self.objective.direction} {self.objective.metric}",
+            "objective": " and ".join(o.describe() for o in self.objectives),
+            "constraints": ", ".join(c.describe() for c in self.constraints) or "none",
             "replicates": str(self.replicates),
         }
 

@@ -23,6 +23,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "labels/instance_iou": (),
 }
 
+#: Metrics that a setting drives but does not scale: beside another objective they say what is traded for what.
+TRADED = ("val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area")
+
 #: Samplers by name, with the package each needs beyond the required ones.
 SAMPLERS: dict[str, str | None] = {
     "tpe": None,
@@ -30,11 +33,19 @@ SAMPLERS: dict[str, str | None] = {
     "qmc": "scipy",
     "gp": "torch",
     "cmaes": "cmaes",
+    "nsga2": None,
     "grid": None,
+    "sequential_grid": None,
 }
+#: Samplers that learn from trials of another study, that can be told of bounds, and that take one objective only.
+LEARNING = ("tpe", "gp")
+HEEDLESS = ("cmaes",)
+SINGLE = ("cmaes", "sequential_grid")
 
 #: Keys a sampler's or pruner's mapping may have.
-SAMPLER_KEYS = {"name": str, "seed": int, "startup": int}
+SAMPLER_KEYS = {"name": str, "seed": int, "startup": int, "population": int, "order": list}
+#: Keys that one sampler has alone.
+SAMPLER_OWN = {"population": "nsga2", "order": "sequential_grid"}
 SEED_PRUNERS = ("wilcoxon", "interval")  #: those that compare configurations seed by seed
 PRUNERS = ("none", "median", "hyperband", "asha", *SEED_PRUNERS)
 PRUNER_KEYS = {"name": str, "startup": int, "reduction": int, "rungs": int, "p": float}
@@ -62,7 +73,9 @@ TOP_KEYS = (
     "trial",
     "search",
     "start_from",
+    "transfer_from",
     "objective",
+    "constraints",
     "sampler",
     "pruner",
     "replicates",

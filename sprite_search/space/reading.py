@@ -6,19 +6,23 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainers.families import suggestion
 from trainers.models import MODELS
-from trainers.settings import POSITIVE, Scalar, Setting, SettingError, TrialConfig, catalogue, resolve
+from trainers.settings import POSITIVE, Scalar, SettingError, TrialConfig, catalogue, resolve
 
-from ..selection.criteria import COLUMN, CRITERIA
-from ..selection.steering import OBJECTIVES, refusal
+from ..selection.steering import refusal
 from . import names
-from .document import Document, Entry, Problem, read
-from .model import MOST_REPLICATES, Dimension, Objective, Space
+from .dimension import Dimension
+from .document import Document, Entry, Problem, is_number, read
+from .model import MOST_REPLICATES, Constraint, Objective, Space
 from .pruning import check_pruner
+from .reading_dimensions import dimension, follow
+from .reading_objectives import Steering, constraints, objectives
+from .reading_samplers import check_sampler
 from .spending import spending
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -50,17 +54,22 @@ class Reader:
         for key, entry in self.top.items():
             if key not in names.TOP_KEYS:
                 self.wrong(entry, key, f"is no part of a search space; {suggestion(key, list(names.TOP_KEYS))}")
-        fixed, search = self._trial(), self._search()
+        fixed = self._trial()
+        search = follow(fixed, self._search(), self._where, self.wrong)
         for name in [n for n in search if n in fixed]:
             self.wrong(self._where[name], name, "is both under trial: and under search:; keep one")
         self._applicable(fixed, search)
+        aims = self._objectives(fixed, search)
         self.space = replace(
             self.space,
             name=self._study(),
             about=str(self._typed("about", str, "")),
             fixed=fixed,
             search={n: search[n] for n in catalogue() if n in search},
-            objective=self._objective(fixed, search),
+            transfer_from=self._transfers(),
+            objective=aims[0],
+            further_objectives=aims[1:],
+            constraints=self._constraints(fixed, search),
             sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}, "{name: tpe}"),
             pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}, "{name: none}"),
             replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
@@ -103,9 +112,9 @@ class Reader:
             if name == "seed":
                 self.wrong(entry, name, "is not searched: seeds are replicates; set `replicates:` instead")
                 continue
-            dimension = self._dimension(name, entry, catalogue()[name])
-            if dimension is not None:
-                found[name] = dimension
+            made = dimension(name, entry, catalogue()[name], self.wrong)
+            if made is not None:
+                found[name] = made
         return found
 
     def _settings(self, part: str) -> Iterator[tuple[str, Entry]]:
@@ -125,86 +134,6 @@ class Reader:
             else:
                 self._where[name] = entry
                 yield name, entry
-
-    def _dimension(self, name: str, entry: Entry, setting: Setting) -> Dimension | None:
-        value = entry.value
-        if isinstance(value, list):
-            value = {"choices": entry}
-        if not isinstance(value, dict):
-            return self._choices(name, Entry([entry], entry.line), setting)
-        for key, inner in value.items():
-            if key not in names.DIMENSION_KEYS:
-                self.wrong(
-                    inner, f"{name}.{key}", f"is no way to search; {suggestion(key, list(names.DIMENSION_KEYS))}"
-                )
-                return None
-        kinds = [k for k in ("choices", "uniform", "log", "int") if k in value]
-        if len(kinds) != 1:
-            self.wrong(
-                entry, name, "give one of choices: [..], uniform: [low, high], log: [low, high] or int: [low, high]"
-            )
-            return None
-        kind = kinds[0]
-        made = (
-            self._choices(name, value[kind], setting) if kind == "choices" else self._range(name, value, kind, setting)
-        )
-        if made is None or "or" not in value:
-            return made
-        try:
-            return replace(made, otherwise=setting.check(value["or"].plain()))
-        except SettingError as error:
-            self.wrong(value["or"], f"{name}.or", error.problem)
-            return None
-
-    def _choices(self, name: str, entry: Entry, setting: Setting) -> Dimension | None:
-        if not isinstance(entry.value, list) or not entry.value:
-            self.wrong(entry, name, "has nothing to choose from; list at least one value")
-            return None
-        checked: list[Scalar] = []
-        for choice in entry.value:
-            try:
-                value = setting.check(choice.plain())
-            except SettingError as error:
-                self.wrong(choice, name, error.problem)
-                continue
-            if value in checked:
-                self.wrong(choice, name, f"lists {value} twice; keep one")
-            checked.append(value)
-        return Dimension("categorical", choices=tuple(checked)) if checked else None
-
-    def _range(self, name: str, value: dict[str, Entry], kind: str, setting: Setting) -> Dimension | None:
-        entry = value[kind]
-        if setting.type not in (int, float):
-            self.wrong(entry, name, f"is {setting.type.__name__}, which has no range; list choices instead")
-            return None
-        ends = entry.plain()
-        if not (isinstance(ends, list) and len(ends) == 2 and all(_is_number(e) for e in ends)):
-            self.wrong(entry, name, f"{kind} needs two numbers, [low, high]")
-            return None
-        low, high = ends
-        if kind == "int" and setting.type is float:
-            self.wrong(entry, name, "is a number with a fraction; use uniform: or log:")
-            return None
-        if not low < high:
-            self.wrong(entry, name, f"goes from {low:g} to {high:g}, upside down or empty; put the lower end first")
-            return None
-        if kind == "log" and low <= 0:
-            self.wrong(entry, name, f"has a log scale from {low:g}; start above 0 (for none at all add `or: 0`)")
-            return None
-        whole = setting.type is int
-        step = value["step"].plain() if "step" in value else None
-        if step is not None and (_cast(step, setting.type) is None or not 0 < step <= high - low or kind == "log"):
-            kinds = "whole number" if whole else "number"
-            self.wrong(
-                value["step"], f"{name}.step", f"is {step}; give a {kinds} above 0, within the range and without log"
-            )
-            return None
-        try:
-            setting.check(low), setting.check(high)
-        except SettingError as error:
-            self.wrong(entry, name, error.problem)
-            return None
-        return Dimension("int" if whole else "float", low=low, high=high, log=kind == "log", step=step)
 
     # -- whether it can mean anything -------------------------------------------------------------
 
@@ -242,7 +171,7 @@ class Reader:
 
     # -- how it is searched -----------------------------------------------------------------------
 
-    def _objective(self, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> Objective:
+    def _objectives(self, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> tuple[Objective, ...]:
         for name in search:
             if name.startswith("dataset."):
                 self.wrong(
@@ -251,70 +180,25 @@ class Reader:
                     "is searched, but trials on different images do not compare; set it under trial:",
                 )
         entry = self.top.get("objective")
-        if entry is None:
-            return Objective()
-        value = entry.value
-        directions = [k for k in ("minimize", "maximize") if isinstance(value, dict) and k in value]
-        if len(directions) != 1 or not isinstance(value[directions[0]].value, str):
-            self.wrong(entry, "objective", "give one of minimize: METRIC or maximize: METRIC")
-            return Objective()
-        for key in value:
-            if key not in ("minimize", "maximize", "oracle"):
-                self.wrong(
-                    value[key], f"objective.{key}", f"is unknown; {suggestion(key, ['minimize', 'maximize', 'oracle'])}"
-                )
-        oracle = "oracle" in value and value["oracle"].value is True
-        at, metric = value[directions[0]], value[directions[0]].value
-        if metric.startswith(COLUMN):
-            self._steering(at, metric, directions[0], fixed, search)
-        elif metric not in names.METRICS:
-            self.wrong(at, "objective", f"{metric!r} is no metric; {suggestion(metric, names.METRICS)}")
-        elif metric.startswith("labels/") and not oracle:
-            self.wrong(
-                at,
-                "objective",
-                f"{metric} needs labels; add `oracle: true` to search with labels, or use val/reconstruction",
-            )
-        else:
-            self._comparable(at, metric, search)
-        return Objective(metric, directions[0], oracle)
+        steering = self._steering(fixed, search)
+        return (objectives(entry, search, steering, self.wrong) if entry is not None else ()) or (Objective(),)
 
-    def _steering(
-        self,
-        entry: Entry,
-        metric: str,
-        direction: str,
-        fixed: Mapping[str, Scalar],
-        search: Mapping[str, Dimension],
-    ) -> None:
-        """Says what keeps a criterion from being the objective."""
-        name, kind = metric.removeprefix(COLUMN), "model.kind"
-        if name not in CRITERIA:
-            known = [COLUMN + n for n in OBJECTIVES]
-            self.wrong(entry, "objective", f"{metric!r} is no criterion; {suggestion(metric, known)}")
-            return
+    def _constraints(self, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> tuple[Constraint, ...]:
+        entry = self.top.get("constraints")
+        return constraints(entry, self._steering(fixed, search), self.wrong) if entry is not None else ()
+
+    def _steering(self, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> Steering:
+        """What keeps a criterion from being an objective or bounded in this space."""
+        kind = "model.kind"
         kinds = search[kind].choices if kind in search else (fixed.get(kind, catalogue()[kind].default({})),)
         models = [MODELS[str(k)] for k in kinds if k in MODELS]
-        why = refusal(
-            name,
-            direction=direction,
+        return partial(
+            refusal,
             artefacts=all(m.inspectable for m in models),
             scenes=any(getattr(m, "masked", False) for m in models),
-            replicates=self._number("replicates", int, 1, low=1),
+            replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
             searched=search,
         )
-        if why is not None:
-            self.wrong(entry, "objective", f"{metric} {why}")
-
-    def _comparable(self, entry: Entry, metric: str, search: Mapping[str, Dimension]) -> None:
-        for name in search:
-            if name.startswith(names.METRICS[metric]) and names.METRICS[metric]:
-                self.wrong(
-                    entry,
-                    "objective",
-                    f"{metric} is scaled by {name}, so trials would not compare; use val/reconstruction",
-                )
-                return
 
     def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar], example: str) -> dict[str, Scalar]:
         """A mapping of the file with these keys and types of values, over what is there by default."""
@@ -333,7 +217,9 @@ class Reader:
                 self.wrong(inner, f"{part}.{key}", f"is unknown; {suggestion(key, list(keys))}")
             elif keys[key] is dict:
                 found[key] = self._labels(inner, f"{part}.{key}")  # type: ignore[assignment]
-            elif (typed := _cast(inner.value, keys[key])) is None or (_is_number(typed) and typed < 0):
+            elif keys[key] is list:
+                found[key] = self._texts(inner, f"{part}.{key}")  # type: ignore[assignment]
+            elif (typed := _cast(inner.value, keys[key])) is None or (is_number(typed) and typed < 0):
                 self.wrong(inner, f"{part}.{key}", f"is {inner.plain()!r}; give {_kind(keys[key])}")
             else:
                 found[key] = typed
@@ -346,6 +232,24 @@ class Reader:
             self.wrong(entry, name, "must be a mapping of texts such as {market: spot}")
             return {}
         return {label: inner.value for label, inner in given.items()}
+
+    def _texts(self, entry: Entry, name: str) -> list[str]:
+        """A list of texts, each once."""
+        given: list[Any] = [item.value for item in entry.value] if isinstance(entry.value, list) else [None]
+        if not given or not all(isinstance(text, str) and text for text in given):
+            self.wrong(entry, name, "must be a list of names, e.g. [one, another]")
+            return []
+        for twice in {text for text in given if given.count(text) > 1}:
+            self.wrong(entry, name, f"lists {twice} twice; keep one")
+        return list(dict.fromkeys(given))
+
+    def _transfers(self) -> tuple[str, ...]:
+        """Studies to learn from; whether they are there is seen when a home is."""
+        entry = self.top.get("transfer_from")
+        found = self._texts(entry, "transfer_from") if entry is not None and entry.value != [] else []
+        if entry is not None and (own := self.top.get("study")) is not None and own.value in found:
+            self.wrong(entry, "transfer_from", "names this study; name others")
+        return tuple(found)
 
     def _samplers(self) -> None:
         space = self.space
@@ -360,17 +264,11 @@ class Reader:
                 "sampler",
                 f"{space.sampler['name']} needs the package {needed}; pip install {needed}",
             )
-        endless = [n for n, d in space.search.items() if d.kind == "float" and not d.step]
-        if space.sampler["name"] == "grid" and endless:
-            self.wrong(
-                self._where[endless[0]], endless[0], "has no list of values for sampler grid; give it choices or a step"
-            )
-        if space.sampler["name"] == "gp" and space.budget.trials > 300:
-            self.wrong(
-                self.top["sampler"],
-                "sampler",
-                f"gp slows down with every trial and {space.budget.trials} are asked for; use tpe above 300",
-            )
+        check_sampler(space, self.top, self._where, self.wrong)
+        if space.sampler["name"] == "sequential_grid":
+            named = list(space.sampler.get("order", ()))
+            order = [*named, *(n for n in self._where if n in space.search and n not in named)]
+            self.space = replace(self.space, sampler={**space.sampler, "order": order})
 
     def _typed(self, key: str, kind: type, default: Scalar) -> Scalar:
         entry = self.top.get(key)
@@ -409,7 +307,8 @@ class Reader:
                 continue
             settings = {n: v for n, v in given.items() if n in search}
             for key, value in settings.items():
-                if not search[key].contains(value):
+                known = {**fixed, **given} if search[key].follows() <= {*fixed, *given} else None
+                if not search[key].contains(value, known):
                     self.wrong(
                         item,
                         "start_from",
@@ -476,13 +375,9 @@ def _can_hold(values: tuple[Scalar, ...] | None, allowed: tuple[Scalar, ...] | s
     return any(v in allowed for v in values)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _cast(value: Any, kind: type) -> Any:
     """The value in the wanted type, None where it is not of that kind."""
-    if kind is float and _is_number(value):
+    if kind is float and is_number(value):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)

@@ -8,10 +8,11 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 MOST = 1000  #: trials that a sampler looks at
-_BEST = 100  #: as many of them are the best ones, the others the newest
+_BEST = 10  #: one in so many of them is one of the best, the others are the newest
 
 
 class Bounded(optuna.samplers.BaseSampler):
@@ -21,8 +22,8 @@ class Bounded(optuna.samplers.BaseSampler):
     little, and its time per suggestion stops growing.
     """
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler):
-        self.sampler = sampler
+    def __init__(self, sampler: optuna.samplers.BaseSampler, most: int = MOST):
+        self.sampler, self.most = sampler, most
         self._best: dict[Any, list[FrozenTrial]] = {}  # found once while a trial is asked for
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -50,14 +51,14 @@ class Bounded(optuna.samplers.BaseSampler):
         self.sampler.reseed_rng()
 
     def _view(self, study: optuna.Study) -> Any:
-        return _View(study, self._best)
+        return _View(study, self._best, self.most)
 
 
 class _View:
     """A study of which only some trials are seen; otherwise the study itself."""
 
-    def __init__(self, study: optuna.Study, best: dict[Any, list[FrozenTrial]]):
-        self._study, self._best = study, best
+    def __init__(self, study: optuna.Study, best: dict[Any, list[FrozenTrial]], most: int):
+        self._study, self._best, self._most = study, best, most
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -70,13 +71,26 @@ class _View:
     ) -> list[FrozenTrial]:
         """As of a study, whose private method samplers call."""
         trials = self._study._get_trials(deepcopy, states, use_cache)
-        if len(trials) <= MOST:
+        if len(trials) <= self._most:
             return trials
-        newest, older = trials[-(MOST - _BEST) :], trials[: -(MOST - _BEST)]
+        kept = self._most // _BEST
+        newest, older = trials[-(self._most - kept) :], trials[: -(self._most - kept)]
         key = older[-1].number, len(older)
         if key not in self._best:
-            sign = 1 if self._study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-            complete = (t for t in older if t.state is TrialState.COMPLETE)
-            best = heapq.nsmallest(_BEST, complete, key=lambda t: sign * (t.value or 0.0))
-            self._best[key] = sorted(best, key=lambda t: t.number)
+            self._best[key] = self._best_of([t for t in older if t.state is TrialState.COMPLETE], kept)
         return [*self._best[key], *newest]
+
+    def _best_of(self, trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
+        """So many trials, those that keep the constraints first: the best, of several objectives the best by each."""
+        directions = self._study.directions
+        found: dict[int, FrozenTrial] = {}
+        for i, direction in enumerate(directions):
+            sign = 1 if direction is StudyDirection.MINIMIZE else -1
+            best = heapq.nsmallest(count, trials, key=lambda t: (_violated(t), sign * t.values[i]))
+            share = (count - len(found)) // (len(directions) - i)
+            found |= {t.number: t for t in [t for t in best if t.number not in found][:share]}
+        return [found[n] for n in sorted(found)]
+
+
+def _violated(trial: FrozenTrial) -> bool:
+    return any(v > 0 for v in trial.constraints.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..space import Space
+from .goals import since_best
 from .records import TrialRecord, counts, searched
 
 _USED = ("running", "complete", "pruned")
@@ -50,18 +51,6 @@ def used_up(space: Space, records: Sequence[TrialRecord], busy: float, *, confir
     if not confirming and budget.plateau is not None and since_best(space, records) >= budget.plateau:
         return f"the last {budget.plateau} brought nothing better (budget.plateau)"
     return None
-
-
-def since_best(space: Space, records: Iterable[TrialRecord]) -> int:
-    """How many configurations ended, complete or pruned, since the best one did."""
-    ended = [r for r in searched(records) if r.state in ("complete", "pruned")]
-    sign = 1 if space.objective.direction == "minimize" else -1
-    since, best = 0, float("inf")
-    for record in sorted(ended, key=lambda r: (r.finished or 0.0, r.number)):
-        since += 1
-        if record.value is not None and sign * record.value < best:
-            since, best = 0, sign * record.value
-    return since
 
 
 def _second_stage(space: Space, records: Sequence[TrialRecord]) -> float:

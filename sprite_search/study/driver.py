@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from ..checkpoints import open_store
 from ..home import Home
 from ..selection import choose
 from ..space import Space
+from . import goals
 from .budget import busy_hours, used_up
 from .confirmation import fresh_seeds, pending
 from .ledger import Job, Ledger
@@ -174,7 +174,7 @@ class Driver:
                 return False
             return self._fail(trial_id, str(reason))
         epoch, epochs, metrics = int(result["epoch"]), int(result["epochs"]), result["metrics"]
-        if wrong := self._objective_problem(job.seeds, metrics):
+        if wrong := goals.problem(self.space, job.seeds, metrics):
             return self._fail(trial_id, wrong)
         pruned = self.ledger.report(self.space, number, epoch, epochs, job.seeds, metrics)
         if pruned or epoch >= epochs:
@@ -247,14 +247,6 @@ class Driver:
             if trial_id in self.jobs:
                 self._release(trial_id)
 
-    def _objective_problem(self, seeds: Sequence[int], metrics: Sequence[Mapping[str, float]]) -> str | None:
-        name = self.space.objective.metric
-        if any(name not in m for m in metrics):
-            return f"{name} was not reported" + (": the data has no labels" if name.startswith("labels/") else "")
-        wrong = [str(s) for s, m in zip(seeds, metrics, strict=True) if not math.isfinite(m[name])]
-        of = f" for seed {', '.join(wrong)}" if len(seeds) > 1 else ""
-        return f"{name} is not a finite number{of}" if wrong else None
-
     def _fail(self, trial_id: str, reason: str) -> bool:
         self.ledger.fail(self.jobs[trial_id].number, reason)
         return self._end(trial_id)
@@ -292,8 +284,7 @@ class Driver:
     def _worth_keeping(self, records: Sequence[TrialRecord]) -> set[int]:
         """Of ended trials the best, those first in line for `select`, those trained again and promoted ones."""
         complete = [r for r in records if r.state == "complete" and r.value is not None]
-        sign = 1 if self.space.objective.direction == "minimize" else -1
-        best = sorted(complete, key=lambda r: sign * (r.value or 0.0))[: self.space.keep.best]
+        best = goals.ranked(self.space, searched(complete))[: self.space.keep.best] + goals.front(self.space, complete)
         best += [r for r in complete if r.confirms is not None]
         return {r.number for r in best} | self._likely(records) | self._promoted()
 

@@ -47,7 +47,7 @@ def configurations(space: Space) -> Iterator[tuple[dict[str, Scalar], dict[str, 
 
 def continuous(space: Space) -> str | None:
     """Name of a dimension that has no list of values; None when all have one."""
-    return next((n for n, d in space.search.items() if d.kind == "float" and not d.step), None)
+    return next((n for n, d in space.search.items() if not d.listed()), None)
 
 
 class Grid:

@@ -19,6 +19,7 @@ from ..home import Home
 from ..machine import cpus, gpus, too_little_memory
 from ..space import Space
 from ..trusted import folder
+from . import goals
 from .budget import busy_hours, trials_left, used_up
 from .lease import holder, lease, store_lease
 from .records import TrialRecord
@@ -155,20 +156,21 @@ def _judge(ledger: Ledger, space: Space, home: Home, store: CheckpointStore, tra
     from ..artefacts import with_criteria
     from .table import rows
 
-    tracker.judge(with_criteria(rows(ledger.records()), store, space.name, home.study(space.name)))
+    records = ledger.records()
+    front = {r.key for r in goals.front(space, records)} if space.further_objectives else None
+    tracker.judge(with_criteria(rows(records), store, space.name, home.study(space.name)), front)
 
 
 def _tracker(space: Space, home: Home, store: CheckpointStore, tags: dict[str, str]) -> Tracker:
     from ..tracking import Tracker
 
-    tags = {"sprite.profile": space.profile or "none", **tags}
-    objective = (space.objective.metric, space.objective.direction == "minimize")
+    tags = {"sprite.profile": space.profile or "none", "sprite.oracle": str(space.oracle).lower(), **tags}
     return Tracker(
         home,
         space.name,
         space_hash=space.hash,
         tags=tags,
-        objective=objective,
+        objectives=[(o.metric, o.direction == "minimize") for o in space.objectives],
         searched=list(space.search),
         pictures_of=lambda record: store.pictures(space.name, record.number),
     )
@@ -209,10 +211,9 @@ def _dataset(space: Space, home: Home) -> Dataset:
     from trainers import datasets
 
     dataset = datasets.load(TrialConfig.from_flat({**space.sample(0), "seed": 0}), home.data)
-    if space.objective.metric.startswith("labels/") and dataset.labels is None and dataset.classes is None:
-        raise InputError(
-            f"objective: {space.objective.metric} needs labels, but the data set has none; use val/reconstruction"
-        )
+    labelled = next((o.metric for o in space.objectives if o.metric.startswith("labels/")), None)
+    if labelled and dataset.labels is None and dataset.classes is None:
+        raise InputError(f"objective: {labelled} needs labels, but the data set has none; use val/reconstruction")
     return dataset
 
 

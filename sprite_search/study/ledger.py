@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,13 +19,13 @@ from ..errors import InputError
 from ..home import Home
 from ..space import Space
 from ..space.names import SEED_PRUNERS
-from . import samplers
-from .bounded import Bounded
+from . import goals, samplers
 from .budget import trials_left
 from .grid import Grid, digest
 from .past import Past
 from .records import TrialRecord, counts, mean_over_seeds, searched
 from .seeds import RUNGS
+from .sequential import SequentialGrid
 from .storage import storage
 
 _STATES = {
@@ -35,6 +35,7 @@ _STATES = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+_LISTING = ("grid", "sequential_grid")  #: samplers that take configurations from a list
 _MOST_DUPLICATES = 20  #: after as many in a row a continuous space is taken for exhausted
 
 
@@ -63,7 +64,7 @@ class Ledger:
         self.name = study.study_name
         self._trials: dict[int, optuna.trial.Trial] = {}
         self._past = Past()
-        self._grid: Grid | None = None
+        self._grid: Grid | SequentialGrid | None = None
 
     @classmethod
     def open(cls, home: Home, name: str) -> Ledger:
@@ -87,8 +88,7 @@ class Ledger:
         try:
             ledger = cls(_load(space.name, store))
         except KeyError:
-            direction = cast(Literal["minimize", "maximize"], space.objective.direction)
-            ledger = cls(optuna.create_study(study_name=space.name, storage=store, direction=direction))
+            ledger = cls(optuna.create_study(study_name=space.name, storage=store, directions=_directions(space)))
         known = ledger.study.user_attrs.get("space")
         if known is not None:
             ledger._refuse_change(Space.from_dict(known), space, allow_space_change)
@@ -98,9 +98,14 @@ class Ledger:
         return ledger
 
     def _refuse_change(self, before: Space, space: Space, allowed: bool) -> None:
-        if before.objective.direction != space.objective.direction:
-            allowed = False  # what was best would become worst
         changes = before.diff(space)
+        if _directions(before) != _directions(space) or before.constraints != space.constraints:
+            raise InputError(
+                f"{space.name}: this study was started with another aim:\n  "
+                + "\n  ".join(changes)
+                + "\nits trials were judged by that; launch it as another study with --study, and let it learn from"
+                " this one with transfer_from"
+            )
         if changes and not allowed:
             raise InputError(
                 f"{space.name}: this study was started with another space:\n  "
@@ -183,7 +188,7 @@ class Ledger:
 
     def _ask(self, space: Space, duplicates: int) -> Job | None:
         number = len(self._all())
-        if (duplicates or space.sampler["name"] == "grid") and not self._all(TrialState.WAITING):
+        if (duplicates or space.sampler["name"] in _LISTING) and not self._all(TrialState.WAITING):
             params = self._unseen(space)
             if params is not None:
                 self.study.enqueue_trial(params)
@@ -198,14 +203,14 @@ class Ledger:
         """Sampler and pruner for a trial; after two duplicates the sampler is stuck, and chance helps."""
         at_random = resampled or _arm(space, number) == "random"
         self.study.pruner = samplers.pruner(space)
-        self.study.sampler = Bounded((samplers.random_sampler if at_random else samplers.sampler)(space, number))
+        self.study.sampler = (samplers.random_sampler if at_random else samplers.sampler)(space, number)
 
     def _settle(self, space: Space, number: int, *, arm: str | None = None, resampled: bool = False) -> Job | None:
         """Asks for each parameter and enters the configuration; None where it is impossible or not new."""
         trial = self._trial(number, space)
         arm = trial.user_attrs.get("arm") or arm or _arm(space, number)
         if arm == "start":  # what a point leaves open is not left to chance
-            self.study.sampler = Bounded(samplers.sampler(space, number))
+            self.study.sampler = samplers.sampler(space, number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             config = space.suggest(trial)
@@ -268,9 +273,9 @@ class Ledger:
 
     # -- configurations that can be listed ----------------------------------------------------------
 
-    def _list(self, space: Space) -> Grid:
+    def _list(self, space: Space) -> Grid | SequentialGrid:
         if self._grid is None or self._grid.hash != space.hash:
-            self._grid = Grid(space)
+            self._grid = SequentialGrid(space) if space.sampler["name"] == "sequential_grid" else Grid(space)
         return self._grid
 
     def _exhausted(self, space: Space) -> bool:
@@ -278,7 +283,10 @@ class Ledger:
 
     def _unseen(self, space: Space) -> dict[str, Any] | None:
         """Parameters of a configuration nobody asked for yet; None when there is none or they cannot be listed."""
-        return self._list(space).unseen(self._digests())
+        listed = self._list(space)
+        if isinstance(listed, SequentialGrid):
+            return listed.unseen(self._digests(), self.record)
+        return listed.unseen(self._digests())
 
     # -- telling ----------------------------------------------------------------------------------
 
@@ -315,7 +323,10 @@ class Ledger:
             trial.report(value, step=rung)
         self.study.pruner = samplers.pruner(space)
         # the honest pool is never pruned, but the others are compared with it
-        return bool(trial.should_prune()) and frozen.user_attrs.get("arm") not in ("random", "confirm")
+        pruned = bool(trial.should_prune()) and frozen.user_attrs.get("arm") not in ("random", "confirm")
+        if pruned:
+            self._judge(space, number, metrics)
+        return pruned
 
     def rungs(self, space: Space, config: Mapping[str, Any], epochs: int) -> list[int]:
         """Epochs from which on the pruner compares a configuration; none where nothing is pruned."""
@@ -326,10 +337,18 @@ class Ledger:
         return [math.ceil((share - 1e-9) * epochs) for share in shares]
 
     def complete(self, space: Space, number: int) -> None:
-        """Ends a trial with its objective: the mean over replicates at the last report."""
-        self.study.tell(
-            number, mean_over_seeds([s["metrics"] for s in self.record(number).seeds], space.objective.metric)
-        )
+        """Ends a trial with its objectives: each the mean over replicates at the last report."""
+        metrics = [s["metrics"] for s in self.record(number).seeds]
+        self._judge(space, number, metrics)
+        self.study.tell(number, goals.values(space, metrics))
+
+    def _judge(self, space: Space, number: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Enters how far a trial violates the constraints, where every sampler of Optuna finds it."""
+        trial = self._trial(number)
+        there = trial.constraints  # what a driver that was killed had entered
+        for name, violation in goals.violations(space, metrics).items():
+            if name not in there:
+                trial.set_constraint(name, violation)
 
     def prune(self, number: int) -> None:
         """Ends a trial that the pruner stopped; never counted as complete."""
@@ -385,6 +404,10 @@ def _load(name: str, store: optuna.storages.BaseStorage) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=store, sampler=optuna.samplers.RandomSampler(seed=0))
 
 
+def _directions(space: Space) -> list[optuna.study.StudyDirection]:
+    return [optuna.study.StudyDirection[o.direction.upper()] for o in space.objectives]
+
+
 def _arm(space: Space, number: int) -> str:
     """Every so many numbers one goes to the random arm, so that its share is kept at any time."""
     return "random" if int((number + 1) * space.random_arm) > int(number * space.random_arm) else "optimised"
@@ -401,6 +424,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _record(study: str, trial: FrozenTrial) -> TrialRecord:
     attrs, last = trial.user_attrs, trial.user_attrs.get("last", {})
+    values = tuple(trial.values or ()) if trial.state is TrialState.COMPLETE else ()
     return TrialRecord(
         number=trial.number,
         key=f"{study}/{trial.number}",
@@ -409,7 +433,9 @@ def _record(study: str, trial: FrozenTrial) -> TrialRecord:
         attempt=int(attrs.get("attempt", 1)),
         params=dict(trial.params),
         config=dict(attrs.get("config", {})),
-        value=trial.value if trial.state is TrialState.COMPLETE else None,
+        value=values[0] if values else None,
+        values=values,
+        violations=trial.constraints,
         epoch=int(last.get("epoch", 0)),
         epochs=int(last.get("epochs", 0)),
         seeds=tuple(last.get("seeds", ())),

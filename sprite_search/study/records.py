@@ -18,6 +18,8 @@ class TrialRecord:
     `config` is the whole flat configuration without seed, `params` what was searched of it. `seeds` holds
     one ``{"seed": s, "metrics": {...}}`` per replicate, from the last report. Times are seconds since 1970:
     `reported` is that of the last report, `breaks` are (ended, went on) of each driver that left it unfinished.
+    `value` is that of the leading objective, `values` of all; `violations` say how far each constraint is violated,
+    0 or less where it holds.
     `crashes` counts workers that died while training it. `gpu` is the share of a GPU it was given when
     it ran out of memory with that of all trials; `shares` are the GPUs that each of its attempts held.
     `replicates` are the seeds it is trained from. `confirms` is the trial whose configuration it trains again
@@ -32,6 +34,8 @@ class TrialRecord:
     params: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     value: float | None = None
+    values: tuple[float, ...] = ()
+    violations: Mapping[str, float] = field(default_factory=dict)
     epoch: int = 0
     epochs: int = 0
     seeds: tuple[Mapping[str, Any], ...] = ()
@@ -50,6 +54,11 @@ class TrialRecord:
     @property
     def done(self) -> bool:
         return self.state in ("complete", "pruned", "failed")
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it keeps all constraints of the study."""
+        return all(v <= 0 for v in self.violations.values())
 
     @property
     def spans(self) -> list[tuple[float, float]]:
@@ -81,16 +90,6 @@ def mean_over_seeds(metrics: Iterable[Mapping[str, float]], name: str) -> float:
 def searched(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The trials of the search: without those that train a configuration again."""
     return [r for r in records if r.confirms is None]
-
-
-def best(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The complete trial of best objective; where configurations were trained again, on fresh seeds, one of these."""
-    done = [r for r in records if r.state == "complete" and r.value is not None]
-    done = [r for r in done if r.confirms is not None] or done
-    if not done:
-        return None
-    sign = 1 if direction == "minimize" else -1
-    return min(done, key=lambda r: sign * (r.value or 0.0))
 
 
 def counts(records: Iterable[TrialRecord]) -> dict[str, int]:

@@ -63,11 +63,15 @@ class SeedPruner(optuna.pruners.BasePruner):
         return len(differences) > 1 and self.worse(differences, self.p)
 
     def _incumbent(self, study: optuna.Study) -> FrozenTrial | None:
-        """The best complete trial whose rungs were noted; trials of the second stage have other seeds."""
+        """The best complete trial whose rungs were noted and that keeps all constraints.
+
+        Trials of the second stage have other seeds.
+        """
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         done = [t for t in complete if RUNGS in t.user_attrs and "confirms" not in t.user_attrs]
         if len(done) < self.startup:
             return None
+        done = [t for t in done if all(violation <= 0 for violation in t.constraints.values())]
         return min(done, key=lambda t: _sign(study) * (t.value or 0.0), default=None)
 
 

@@ -12,7 +12,7 @@ import platform
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _CHUNK = 900  #: metrics in one request; MLflow takes at most 1,000
 _PARAMS = 90  #: parameters in one request; at most 100
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 _EPOCH = "sprite.epoch"  #: tag of a run: its metrics up to this epoch are written
+_PARETO = "sprite.pareto"  #: tag of a run: whether its trial is on the Pareto front of several objectives
 _JUDGED = "sprite.criteria"  #: tag of a run: what its criteria were when they were written
 
 
@@ -177,6 +178,13 @@ class Runs:
             if own and run.data.tags.get(_JUDGED) != mark:
                 metrics = [Metric(name, value, now, epoch) for name, value in own.items()]
                 self.client.log_batch(run.info.run_id, metrics=metrics, tags=[RunTag(_JUDGED, mark)])
+
+    def mark_front(self, keys: Collection[str]) -> None:
+        """Tags the runs of the trials on the Pareto front, and takes the tag from those that are not any more."""
+        for run in self.trials():
+            on = str(run.data.tags["sprite.trial_key"] in keys).lower()
+            if run.data.tags.get(_PARETO) != on:
+                self.client.set_tag(run.info.run_id, _PARETO, on)
 
     def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
         """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Tracker:
         *,
         space_hash: str,
         tags: Mapping[str, str] | None = None,
-        objective: tuple[str, bool] = ("val/reconstruction", True),
+        objectives: Sequence[tuple[str, bool]] = (("val/reconstruction", True),),
         searched: Sequence[str] = (),
         pictures_of: Callable[[TrialRecord], Path | None] = lambda record: None,
     ):
@@ -69,7 +69,7 @@ class Tracker:
             study: name of the experiment.
             space_hash: tag of its runs.
             tags: more tags of its runs.
-            objective: the metric that the table in the UI is sorted by, and whether less of it is better.
+            objectives: metrics for the table in the UI, sorted by the first, and whether less of each is better.
             searched: names of the settings that the search explores, for the same table.
             pictures_of: where the pictures of an ended trial are, a folder per seed (``seed0``…); asked in the thread.
         Raises:
@@ -78,13 +78,14 @@ class Tracker:
         self.client = connect(home)
         self.study = study
         tags = {"sprite.space_hash": space_hash, **(tags or {})}
-        self.runs = Runs(self.client, self._experiment(home), tags, [objective[0]])
-        views.save(self.client, self.runs.experiment, objective, searched)
+        self.runs = Runs(self.client, self._experiment(home), tags, [name for name, _ in objectives])
+        views.save(self.client, self.runs.experiment, objectives, searched)
         self._pictures_of = pictures_of
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._waiting = 0  # reports in _wanted
         self._judged: Sequence[Mapping[str, Any]] = ()
+        self._front: Collection[str] | None = None
         self._books: tuple[Sequence[TrialRecord], Callable[[TrialRecord], Sequence[Report]]] | None = None
         self._outbox = Outbox(self._deliver, hopeless=_hopeless)
 
@@ -142,12 +143,16 @@ class Tracker:
         self._books = (list(records), history_of)
         self._outbox.post(_RECONCILE)
 
-    def judge(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def judge(self, rows: Sequence[Mapping[str, Any]], front: Collection[str] | None = None) -> None:
         """Writes the ``criteria/…`` of a table of trials: to the run of each seed, their mean to that of the trial.
 
         They change while trials end, as some compare a trial with all others; only what changed is written again.
+
+        Args:
+            rows: the table.
+            front: keys of the trials on the Pareto front, to be tagged; None of one objective.
         """
-        self._judged = rows
+        self._judged, self._front = rows, front
         self._outbox.post(_JUDGE)
 
     def close(self, patience: float = 20.0) -> list[str]:
@@ -183,6 +188,8 @@ class Tracker:
             return
         if key == _JUDGE:
             self.runs.judge(_criteria(self.study, self._judged))
+            if self._front is not None:
+                self.runs.mark_front(self._front)
             return
         with self._lock:
             want = self._wanted.get(key)

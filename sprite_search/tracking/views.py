@@ -11,19 +11,21 @@ _NAME = "trials"
 _TAG = f"mlflow.sharedViewState.{_NAME}"  #: where the UI keeps a saved view of an experiment
 
 
-def save(client: Any, experiment: str, objective: tuple[str, bool], searched: Sequence[str]) -> None:
+def save(client: Any, experiment: str, objectives: Sequence[tuple[str, bool]], searched: Sequence[str]) -> None:
     """Saves the view, once: people may change it. Without it the table shows no metric and no setting.
 
     Args:
         client: of MLflow.
         experiment: its id.
-        objective: the metric to sort by, and whether less of it is better.
+        objectives: metrics to show, sorted by the first, and whether less of each is better.
         searched: names of the settings to show.
     """
     if _TAG in client.get_experiment(experiment).tags:
         return
-    metric, ascending = objective
-    columns = [f"metrics.`{n}`" for n in (metric, f"{metric}_se", "val/effective_sprites")]
+    metric, ascending = objectives[0]
+    shown = dict.fromkeys((metric, f"{metric}_se", *(n for n, _ in objectives), "val/effective_sprites"))
+    columns = [f"metrics.`{n}`" for n in shown]
+    columns += ["tags.`sprite.pareto`"] if len(objectives) > 1 else []
     columns += ["tags.`sprite.state`", *(f"params.`{n}`" for n in searched)]
     state = {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": ascending}
     now = int(time.time() * 1000)
