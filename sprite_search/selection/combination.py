@@ -40,13 +40,18 @@ def borda(costs: Costs) -> NDArray[np.float64]:
     return _mean(shares(costs))
 
 
-def robust(costs: Costs) -> NDArray[np.float64]:
-    """Mean over criteria of (value − median) / (1.4826 · median absolute deviation), cut at ±3 (A2)."""
+def scores(costs: Costs) -> Costs:
+    """(value − median) / (1.4826 · median absolute deviation), cut at ±3; NaN for a criterion without any value."""
     middle = np.nanmedian(costs, 0)
     spread = 1.4826 * np.nanmedian(np.abs(costs - middle), 0)
     z = np.divide(costs - middle, spread, out=np.sign(costs - middle) * FARTHEST, where=spread > 0)
     z = np.where(np.isnan(costs) & ~np.isnan(costs).all(0), FARTHEST, z)
-    return _mean(z.clip(-FARTHEST, FARTHEST))
+    return np.asarray(z.clip(-FARTHEST, FARTHEST))
+
+
+def robust(costs: Costs) -> NDArray[np.float64]:
+    """Mean over criteria of robust scores, (value − median) / (1.4826 · median absolute deviation), cut at ±3 (A2)."""
+    return _mean(scores(costs))
 
 
 def kemeny(costs: Costs) -> NDArray[np.float64]:
@@ -78,6 +83,9 @@ def _mean(x: Costs) -> NDArray[np.float64]:
     there = ~np.isnan(x).all(0)
     return x[:, there].mean(1) if there.any() else np.full(len(x), np.nan)
 
+
+#: What a combination is the mean over criteria of, for those that are one.
+TERMS: dict[str, Callable[[Costs], Costs]] = {"borda": shares, "robust": scores}
 
 #: Ways to combine, by name.
 WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {"borda": borda, "robust": robust, "kemeny": kemeny}
