@@ -8,7 +8,7 @@ import pytest
 
 from sprite_search.selection import choose
 from sprite_search.selection.choice import disagreement
-from sprite_search.selection.combination import WAYS, borda, kemeny, robust, shares
+from sprite_search.selection.combination import WAYS, borda, kemeny, knee, robust, shares
 from sprite_search.selection.criteria import COLUMN, CRITERIA
 from sprite_search.selection.preregistered import BORDA, BORDA_SCENES, PRIMARY
 
@@ -46,6 +46,13 @@ def test_kemeny_is_the_ranking_that_disagrees_least():
 
         least = min(distance(p) for p in itertools.permutations(range(6)))
         assert distance(kemeny(costs)) == least
+
+
+def test_the_knee_is_on_the_front_and_gives_up_least():
+    """Ranks of two criteria: three rows on the front, of which the middle one is worst second; one behind them."""
+    costs = np.array([[0.0, 3], [1, 1], [3, 0], [2, 2]])
+    np.testing.assert_allclose(knee(costs), [0.5, 1 / 6, 0.5, 1 + 1 / 3])
+    assert np.isnan(knee(np.full((2, 1), NAN))).all()
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -78,6 +78,25 @@ def kemeny(costs: Costs) -> NDArray[np.float64]:
     return places
 
 
+def knee(costs: Costs) -> NDArray[np.float64]:
+    """Worst rank by any criterion, behind all rows that fewer others are better than by every criterion (A7).
+
+    The first is on the Pareto front and nearest to the corner where it would be first by all: what gives up least in
+    what it does worst.
+    """
+    ranks = shares(costs)
+    ranks = ranks[:, ~np.isnan(ranks).any(0)]
+    if not ranks.shape[1]:
+        return np.full(len(costs), np.nan)
+    better = (ranks[None] <= ranks[:, None]).all(-1) & (ranks[None] < ranks[:, None]).any(-1)
+    front, left = np.zeros(len(ranks)), np.ones(len(ranks), dtype=bool)
+    while left.any():
+        beaten = (better & left[None]).any(1)
+        front[left & beaten] += 1
+        left &= beaten
+    return front + ranks.max(1) / 2
+
+
 def _mean(x: Costs) -> NDArray[np.float64]:
     """Mean over criteria that have values."""
     there = ~np.isnan(x).all(0)
@@ -88,4 +107,9 @@ def _mean(x: Costs) -> NDArray[np.float64]:
 TERMS: dict[str, Callable[[Costs], Costs]] = {"borda": shares, "robust": scores}
 
 #: Ways to combine, by name.
-WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {"borda": borda, "robust": robust, "kemeny": kemeny}
+WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {
+    "borda": borda,
+    "robust": robust,
+    "kemeny": kemeny,
+    "knee": knee,
+}
