@@ -52,7 +52,7 @@ def measured(folder: Path, draws: int) -> dict[str, Any]:
         "over": over,
         "calibration": calibration,
         "learned": learned,
-        "goals": selection.goals(over, calibration=calibration, learned=_generalisation(learned)),
+        "goals": selection.goals(over, calibration=calibration, learned=_generalisation(learned), judged=judged),
     }
 
 

@@ -201,7 +201,10 @@ def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("study")
 @click.option(
-    "--by", default="auto", metavar="METHOD", help="A criterion, borda, robust, kemeny or objective; by itself borda."
+    "--by",
+    default="auto",
+    metavar="METHOD",
+    help="A criterion, borda, robust, kemeny, knee or objective; by itself borda.",
 )
 @options.home
 @options.as_json

@@ -208,7 +208,7 @@ def criteria(home: Home, studies: Sequence[str]) -> dict[str, Any]:
     if len(found) == 1:
         return _plain(found[0])
     over = selection.over_studies(found)
-    return {"studies": [_plain(f) for f in found], "over_studies": over, "goals": selection.goals(over)}
+    return {"studies": [_plain(f) for f in found], "over_studies": over, "goals": selection.goals(over, judged=found)}
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,3 +118,10 @@ def test_a_page_without_marks_or_tables_is_told(tmp_path, capsys, text, words):
     with pytest.raises(SystemExit, match="2"):
         made["main"](["--tables", str(tmp_path / "tables"), "--page", str(page), "--draws", "5"])
     assert words in capsys.readouterr().err
+
+
+def test_choices_on_synthetic_tables_are_good_where_criteria_agree_and_withheld_where_they_do_not():
+    measured = runpy.run_path(str(BENCHMARKS / "abstention.py"))["measured"]
+    valid, chance = measured((30, 3, 0.9, 0.0), 15), measured((30, 3, 0.0, 0.0), 15)
+    assert valid["normalised regret"] < 0.1 and valid["reliable"] > 0.8 and valid["good when reliable"] > 0.9
+    assert chance["reliable"] < 0.1 and chance["normalised regret"] > 0.5

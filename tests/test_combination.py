@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sprite_search.selection import choose
-from sprite_search.selection.combination import WAYS, borda, kemeny, robust, shares
+from sprite_search.selection.choice import disagreement
+from sprite_search.selection.combination import WAYS, borda, kemeny, knee, robust, shares
 from sprite_search.selection.criteria import COLUMN, CRITERIA
 from sprite_search.selection.preregistered import BORDA, BORDA_SCENES, PRIMARY
 
@@ -47,6 +48,13 @@ def test_kemeny_is_the_ranking_that_disagrees_least():
         assert distance(kemeny(costs)) == least
 
 
+def test_the_knee_is_on_the_front_and_gives_up_least():
+    """Ranks of two criteria: three rows on the front, of which the middle one is worst second; one behind them."""
+    costs = np.array([[0.0, 3], [1, 1], [3, 0], [2, 2]])
+    np.testing.assert_allclose(knee(costs), [0.5, 1 / 6, 0.5, 1 + 1 / 3])
+    assert np.isnan(knee(np.full((2, 1), NAN))).all()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_row_that_is_first_by_all_is_first(way):
     costs = np.random.default_rng(0).random((7, 4))
@@ -83,6 +91,32 @@ def test_the_combination_is_the_default_and_outvotes_one_criterion(kind):
     assert (choice.by, choice.trial, choice.abstained) == ("borda", 0, False)
     assert any("1st by" in r and "6th by reconstruction" in r for r in choice.reasons)
     assert choose(table, by="reconstruction").trial == 5
+
+
+def test_criteria_that_contradict_each_other_are_no_choice():
+    """Half of the criteria rank the trials one way, half the other way round: seeds are no doubt, criteria are."""
+    table = rows(noise=0.0)
+    for row in table:
+        for name in BORDA[:4]:
+            column = "val/hard_reconstruction" if name == "reconstruction" else COLUMN + name
+            sign = 1 if CRITERIA[name].smaller_is_better else -1
+            row[column] = float(sign * (row["trial"] + 0.01 * row["seed"]))
+        for name in BORDA[4:]:
+            sign = 1 if CRITERIA[name].smaller_is_better else -1
+            row[COLUMN + name] = float(-sign * (row["trial"] + 0.01 * row["seed"]))
+    choice = choose(table)
+    assert choice.abstained and choice.reliability < 0.7
+    assert "criteria disagree" in choice.reasons[-1]
+    assert not choose(table, by=BORDA[0]).abstained  # one criterion does not know
+
+
+def test_disagreement_by_hand():
+    """Ranks 0 and 1 of two criteria that contradict each other: mean 0.5, variance 0.5, over two of them 0.25."""
+    table = [
+        {"trial": t, "seed": 0, "val/hard_reconstruction": float(t), COLUMN + "redundancy": float(-t)} for t in (0, 1)
+    ]
+    assert disagreement(table, [0, 1], "borda") == pytest.approx([0.25, 0.25])
+    assert disagreement(table, [0, 1], "kemeny") is None and disagreement(table, [0, 1], "reconstruction") is None
 
 
 def test_the_seed_is_the_best_by_the_combination():

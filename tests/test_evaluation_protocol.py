@@ -179,6 +179,10 @@ def test_baselines():
         row["arm"] = "start"
     published = {b["name"]: b for b in judged(rows)[0]["baselines"]}["published settings"]
     assert published["normalised_regret"] > 1
+    best = max(range(len(rows)), key=lambda i: rows[i].get("labels/accuracy", 0))
+    losing = [{**r, "train/loss": float(r["trial"] != rows[best]["trial"])} for r in rows]
+    loss = {b["name"]: b for b in judged(losing)[0]["baselines"]}["training loss"]
+    assert loss["regret"] == pytest.approx(0, abs=0.05)
 
 
 def test_equal_configurations_are_nothing_to_select():

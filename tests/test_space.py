@@ -12,7 +12,8 @@ from sprite_search.space import Space, load_space, problems
 from sprite_search.space.dimension import switch
 from trainers.settings import catalogue, resolve
 
-SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+SHIPPED = Path(__file__).parents[1] / "search_spaces"
+SPACES = sorted([*SHIPPED.glob("*.yaml"), *SHIPPED.glob("paper/*.yaml")])
 
 CONDITIONAL = """
     study: conditional

@@ -182,6 +182,19 @@ def test_goals_are_met_or_not_or_not_measured(judged):
     assert json.loads(json.dumps(s.goals(over, by="invariant_silhouette")))
 
 
+def test_the_weights_of_table_13_are_judged_by_studies_that_search_nothing_else():
+    over = {"rows": [{"criterion": "borda", "normalised_regret": 0.1}]}
+
+    def judged(picked, searched, dataset="mnist_color"):
+        return {"dataset": dataset, "searched": searched, "rows": [{"criterion": "borda", "picked": picked}]}
+
+    weights = ["regularisers.frequency.weight"]
+    given = [judged(0.97, weights), judged(0.9, weights), judged(0.5, [*weights, "sprites.count"])]
+    given.append(judged(0.4, weights, "usps"))
+    found = next(g for g in s.goals(over, judged=given) if "Table 13" in g["goal"])
+    assert (found["value"], found["met"]) == (0.9, "minimum")
+
+
 def test_the_bound_of_harm_is_strict():
     goal = next(g for g in GOALS if "no harm" in g.about)
     assert [goal.level(x) for x in (1.0, 0.99, 0.5, 0.2, None)] == [

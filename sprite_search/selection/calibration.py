@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import endpoints as e
-from .choice import AUTO, choose
+from .choice import AUTO, GOOD, choose
 from .criteria import COLUMN, Row
 from .evaluation import Labels, survivors, target_of
 from .redraws import at_places, grid, key, recompute_with
@@ -20,9 +20,6 @@ SEARCHES, SHARE = 200, 0.5
 
 #: Fewer configurations are no search.
 FEWEST = 6
-
-#: A choice is good when its normalised regret is at most this.
-GOOD = 0.2
 
 #: Thresholds of reliability that could be asked for.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -109,7 +106,7 @@ def _shares(own: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def _sure(choice: Mapping[str, Any], threshold: float) -> bool:
     trust = choice["reliability"]
-    return not choice["abstained"] and trust is not None and trust >= threshold
+    return trust is not None and trust >= threshold
 
 
 def _good(own: Sequence[Mapping[str, Any]]) -> float | None:

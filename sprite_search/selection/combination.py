@@ -40,13 +40,18 @@ def borda(costs: Costs) -> NDArray[np.float64]:
     return _mean(shares(costs))
 
 
-def robust(costs: Costs) -> NDArray[np.float64]:
-    """Mean over criteria of (value − median) / (1.4826 · median absolute deviation), cut at ±3 (A2)."""
+def scores(costs: Costs) -> Costs:
+    """(value − median) / (1.4826 · median absolute deviation), cut at ±3; NaN for a criterion without any value."""
     middle = np.nanmedian(costs, 0)
     spread = 1.4826 * np.nanmedian(np.abs(costs - middle), 0)
     z = np.divide(costs - middle, spread, out=np.sign(costs - middle) * FARTHEST, where=spread > 0)
     z = np.where(np.isnan(costs) & ~np.isnan(costs).all(0), FARTHEST, z)
-    return _mean(z.clip(-FARTHEST, FARTHEST))
+    return np.asarray(z.clip(-FARTHEST, FARTHEST))
+
+
+def robust(costs: Costs) -> NDArray[np.float64]:
+    """Mean over criteria of robust scores, (value − median) / (1.4826 · median absolute deviation), cut at ±3 (A2)."""
+    return _mean(scores(costs))
 
 
 def kemeny(costs: Costs) -> NDArray[np.float64]:
@@ -73,11 +78,38 @@ def kemeny(costs: Costs) -> NDArray[np.float64]:
     return places
 
 
+def knee(costs: Costs) -> NDArray[np.float64]:
+    """Worst rank by any criterion, behind all rows that fewer others are better than by every criterion (A7).
+
+    The first is on the Pareto front and nearest to the corner where it would be first by all: what gives up least in
+    what it does worst.
+    """
+    ranks = shares(costs)
+    ranks = ranks[:, ~np.isnan(ranks).any(0)]
+    if not ranks.shape[1]:
+        return np.full(len(costs), np.nan)
+    better = (ranks[None] <= ranks[:, None]).all(-1) & (ranks[None] < ranks[:, None]).any(-1)
+    front, left = np.zeros(len(ranks)), np.ones(len(ranks), dtype=bool)
+    while left.any():
+        beaten = (better & left[None]).any(1)
+        front[left & beaten] += 1
+        left &= beaten
+    return front + ranks.max(1) / 2
+
+
 def _mean(x: Costs) -> NDArray[np.float64]:
     """Mean over criteria that have values."""
     there = ~np.isnan(x).all(0)
     return x[:, there].mean(1) if there.any() else np.full(len(x), np.nan)
 
 
+#: What a combination is the mean over criteria of, for those that are one.
+TERMS: dict[str, Callable[[Costs], Costs]] = {"borda": shares, "robust": scores}
+
 #: Ways to combine, by name.
-WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {"borda": borda, "robust": robust, "kemeny": kemeny}
+WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {
+    "borda": borda,
+    "robust": robust,
+    "kemeny": kemeny,
+    "knee": knee,
+}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import endpoints as e
 from .combination import WAYS
-from .criteria import CRITERIA, Row
+from .criteria import CRITERIA, Row, number
 from .labels_needed import curve
 from .preregistered import PRIMARY
 from .redraws import Costs, Key, Places, Recompute, at_places, grid, key, redraw
@@ -258,7 +258,7 @@ class _Judged:
         }
 
     def baselines(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """What needs no criterion: a random pick, labels on other seeds, labels, published settings."""
+        """What needs no criterion: a random pick, labels on other seeds, labels, training loss, published settings."""
         best, mean = float(self.means.max()), float(self.means.mean())
         floor = e.on_other_seeds(self.accuracy, self.accuracy)
         share = float(e.normalised(best - mean, self.means, self.noise))
@@ -267,6 +267,12 @@ class _Judged:
             {"name": "labels on other seeds (noise floor)", **{n: floor[n] for n in ("regret", "normalised_regret")}},
             {"name": "labels (oracle)", "regret": 0.0, "normalised_regret": _plain(0 * share)},
         ]
+        if any("train/loss" in r for r in rows):
+            values = np.array([-number(r, "train/loss") for r in rows], dtype=float)
+            worst = np.where(np.isfinite(values), values, np.nanmin(values[np.isfinite(values)], initial=0.0))
+            lost = float(e.regret(e.seed_mean(at_places(worst, self.places)), self.means))
+            share = float(e.normalised(lost, self.means, self.noise))
+            found.append({"name": "training loss", "regret": lost, "normalised_regret": _plain(share)})
         published = {int(r["trial"]) for r in rows if r.get("arm") == "start"}
         if published:
             trials = np.array(sorted({int(r["trial"]) for r in rows}))

@@ -24,7 +24,7 @@ Recompute = Callable[[Sequence[Key]], Mapping[str, Any]]
 CHEAP = ("centrality", "eigen_centrality", "good_fit_centrality")
 
 #: Combinations that are ranked again inside each redraw.
-RERANKED = ("borda", "robust")
+RERANKED = ("borda", "robust", "knee")
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -44,6 +44,7 @@ def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = D
     return {
         "study": study.name,
         "dataset": study.dataset,
+        "searched": study.searched,
         "family": study.family,
         "oracle": bool(study.space.get("objective", {}).get("oracle", False)),
         **found,
