@@ -418,7 +418,7 @@ BAD = {
     "no replicates": (
         "replicates: 0",
         2,
-        "at least 1",
+        "between 1 and 1000",
     ),
     "a share above one": (
         "random_arm: 1.5",

@@ -24,6 +24,13 @@ _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _POINTS = Path(__file__).resolve().parents[2] / "search_spaces" / "points"
 
 
+def study_problem(name: Any) -> str | None:
+    """What is wrong with the name of a study, which is a folder's name too; None when nothing is."""
+    if isinstance(name, str) and _STUDY.fullmatch(name):
+        return None
+    return f"is {name!r}; use letters, digits, _ . or -, starting with a letter or digit, 100 at most"
+
+
 class Reader:
     """Reads one document (with a profile laid over it) once; `space` and `problems` are the result."""
 
@@ -55,7 +62,7 @@ class Reader:
             objective=self._objective(fixed, search),
             sampler=self._part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}),
             pruner=self._part("pruner", names.PRUNER_KEYS, {"name": "none"}),
-            replicates=self._number("replicates", int, 1, low=1),
+            replicates=self._number("replicates", int, 1, low=1, high=1000),
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
         self._budget_and_resources()
@@ -70,12 +77,10 @@ class Reader:
         if entry is None:
             self.wrong(0, "study", "is missing; name the study, e.g. `study: my_study`")
             return ""
-        if not isinstance(entry.value, str) or not _STUDY.fullmatch(entry.value):
-            self.wrong(
-                entry, "study", f"is {entry.plain()!r}; use letters, digits, _ . or -, starting with a letter or digit"
-            )
+        if wrong := study_problem(entry.plain()):
+            self.wrong(entry, "study", wrong)
             return ""
-        return entry.value
+        return str(entry.value)
 
     def _trial(self) -> dict[str, Scalar]:
         fixed: dict[str, Scalar] = {}
@@ -144,7 +149,7 @@ class Reader:
         if made is None or "or" not in value:
             return made
         try:
-            return replace(made, otherwise=setting.check(value["or"].value))
+            return replace(made, otherwise=setting.check(value["or"].plain()))
         except SettingError as error:
             self.wrong(value["or"], f"{name}.or", error.problem)
             return None
@@ -156,7 +161,7 @@ class Reader:
         checked: list[Scalar] = []
         for choice in entry.value:
             try:
-                value = setting.check(choice.value if not isinstance(choice.value, (list, dict)) else choice.plain())
+                value = setting.check(choice.plain())
             except SettingError as error:
                 self.wrong(choice, name, error.problem)
                 continue
@@ -184,10 +189,12 @@ class Reader:
         if kind == "log" and low <= 0:
             self.wrong(entry, name, f"has a log scale from {low:g}; start above 0 (for none at all add `or: 0`)")
             return None
+        whole = setting.type is int
         step = value["step"].plain() if "step" in value else None
-        if step is not None and (not _is_number(step) or not 0 < step <= high - low or kind == "log"):
+        if step is not None and (_cast(step, setting.type) is None or not 0 < step <= high - low or kind == "log"):
+            kinds = "whole number" if whole else "number"
             self.wrong(
-                value["step"], f"{name}.step", f"is {step}; give a number above 0, within the range and without log"
+                value["step"], f"{name}.step", f"is {step}; give a {kinds} above 0, within the range and without log"
             )
             return None
         try:
@@ -195,7 +202,6 @@ class Reader:
         except SettingError as error:
             self.wrong(entry, name, error.problem)
             return None
-        whole = setting.type is int
         return Dimension("int" if whole else "float", low=low, high=high, log=kind == "log", step=step)
 
     # -- whether it can mean anything -------------------------------------------------------------
@@ -313,10 +319,10 @@ class Reader:
         if entry is None:
             return default
         value = entry.value
-        if isinstance(value, str):
+        if isinstance(value, str) and "name" in keys:
             value = {"name": entry}
         if not isinstance(value, dict):
-            self.wrong(entry, part, f"must be a mapping such as {{name: {default['name']}}}")
+            self.wrong(entry, part, f"must be a mapping with some of {', '.join(keys)}")
             return default
         found = dict(default)
         for key, inner in value.items():
@@ -364,9 +370,8 @@ class Reader:
             )
 
     def _budget_and_resources(self) -> None:
-        budget = self._part("budget", names.BUDGET_KEYS, {"name": ""})
-        resources = self._part("resources", names.RESOURCE_KEYS, {"name": ""})
-        budget.pop("name"), resources.pop("name")
+        budget = self._part("budget", names.BUDGET_KEYS, {})
+        resources = self._part("resources", names.RESOURCE_KEYS, {})
         for key in ("trials", "hours"):
             if key in budget and not budget[key]:
                 self.wrong(self.top["budget"].value[key], f"budget.{key}", "is 0; nothing would run")
@@ -467,7 +472,7 @@ class Reader:
         if isinstance(item.value, dict):
             name, settings = f"line {item.line}", item
         else:
-            name = str(item.value)
+            name = str(item.plain())
             files = [self.path.parent / "points" / f"{name}.yaml", _POINTS / f"{name}.yaml"]
             file = next((f for f in files if f.is_file()), None)
             if file is None:
@@ -475,10 +480,15 @@ class Reader:
                 self.wrong(item, "start_from", f"{name!r} is no known point; {suggestion(name, known)}")
                 return name, None
             document = read(file)
-            settings = document.top.value.get("settings", Entry({}, 0))
-            for problem in document.problems:
-                self.wrong(item, "start_from", f"the file of {name} is wrong: {problem.at(file)}")
-        given = {n: e.value for n, e in flatten(settings)}
+            settings = document.top.value.get("settings", Entry(None, 0))
+            wrong = [problem.at(file) for problem in document.problems]
+            if not wrong and not isinstance(settings.value, dict):
+                wrong = [f"{file}: has no mapping `settings:`; see search_spaces/points/"]
+            for text in wrong:
+                self.wrong(item, "start_from", f"the file of {name} is wrong: {text}")
+            if wrong:
+                return name, None
+        given = {n: e.plain() for n, e in flatten(settings)}
         try:
             resolve(given)
         except SettingError as error:
