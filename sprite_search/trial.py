@@ -35,7 +35,7 @@ class SpriteTrial(tune.Trainable):
     """Trains all replicates of one configuration as members of one training, a report per `step`.
 
     ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
-    cpu, gpu, gpu_memory (GiB), driver (pid), rungs (epochs after which it may be pruned). Resumes from the trial's
+    cpu, gpu, gpu_memory (GiB), driver (pid), rungs (epochs from which on it may be pruned). Resumes from the trial's
     newest checkpoint, whoever wrote it. What is wrong with the configuration or its data ends the trial with a
     reason; anything else is raised, and the driver starts the trial again.
     """
@@ -131,28 +131,28 @@ class SpriteTrial(tune.Trainable):
             metrics = [{**m, **own[seed]} for m, seed in zip(progress.metrics, job["seeds"], strict=True)]
             stamp = {"epoch": progress.epoch, "time": int(time.time() * 1000), "settled": progress.settled}
             entry = {**stamp, "metrics": metrics}
+            # the pruner may end the trial at this report, if it is not the last one
             seen = history[-1]["epoch"] if history else 0
+            rung = any(seen < epoch <= progress.epoch for epoch in job["rungs"])
             history.append(entry)
             taken = [at == len(history) - 1 for at in places(job["config"], history)]
             progress.keep(models, taken)
             last = progress.epoch >= progress.epochs
-            # a trial that the pruner ends has pictures too
-            drawn = last or any(seen < rung <= progress.epoch for rung in job["rungs"])
 
             def write(
                 folder: Path,
                 progress: Any = progress,
                 found: Any = found,
                 taken: Any = taken,
-                drawn: bool = drawn,
                 last: bool = last,
+                rung: bool = rung,
             ) -> None:
                 progress.save(folder)
                 if not all(taken):
                     progress.save_models(folder / TRUSTED, models)
                 if found:
                     artefacts.write(folder, found, images=progress.thumbnails())
-                if drawn:
+                if last or rung:
                     self._draw(folder)
                 if last:
                     curves(history, folder / "pictures" / "curves.png")

@@ -318,10 +318,20 @@ def images(folder):
     (folder / "text.png").write_text("no image")
     (folder / "empty.png").write_bytes(b"")
     (folder / "folder.png").mkdir()
+    (folder / "itself.png").symlink_to("itself.png")
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(folder / "nan.tif")
+    Image.new("LAB", (8, 8)).save(folder / "lab.tif")
+    with open(folder / "huge.ppm", "wb") as huge:  # only says that it is
+        huge.write(b"P5 60000 60000 255\n" + bytes(100))
     return good
 
 
-@pytest.mark.parametrize("bad", ["missing.png", "cut.png", "text.png", "empty.png", "folder.png"])
+BAD_IMAGES = (
+    "missing.png", "cut.png", "text.png", "empty.png", "folder.png", "itself.png", "nan.tif", "lab.tif", "huge.ppm"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_IMAGES)
 def test_a_bad_image_among_good_ones(here, trained, bad):
     good = images(here)
     before = tree(here)

@@ -32,9 +32,9 @@ def test_each_image_gets_an_overlay_and_a_list_of_objects(scenes_checkpoint, ima
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["scene.json", "scene_overlay.png"]
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "CMYK", "I;16", "F"])
 def test_any_kind_of_image_is_taken(tmp_path, mode):
-    path = tmp_path / f"x.{'tif' if mode in ('CMYK', 'I;16') else 'png'}"
+    path = tmp_path / f"x.{'tif' if mode in ('CMYK', 'I;16', 'F') else 'png'}"
     Image.new(mode, (13, 7)).save(path)
     for channels in (1, 3):
         pixels, size = read_image(path, channels, (8, 9))
@@ -50,11 +50,12 @@ def test_images_are_taken_as_people_see_them(tmp_path):
     turned.save(tmp_path / "turned.png", exif=exif)
     deep = Image.fromarray(upright.astype(np.uint16) * 257)
     deep.save(tmp_path / "deep.png")
+    Image.fromarray(upright.astype(np.float32) / 255).save(tmp_path / "real.tif")
     clear = Image.new("RGBA", (2, 4), (0, 0, 0, 255))
     clear.paste((10, 20, 30, 0), (0, 0, 2, 1))
     clear.save(tmp_path / "clear.png")
-    for name in ("turned", "deep", "clear"):
-        pixels, size = read_image(tmp_path / f"{name}.png", 1, (4, 2))
+    for name in ("turned.png", "deep.png", "real.tif", "clear.png"):
+        pixels, size = read_image(tmp_path / name, 1, (4, 2))
         assert size == (4, 2) and (pixels[0] == upright).all(), name
 
 

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import TINY_DIGITS
 from PIL import Image
 
 from sprite_search import pictures
+from sprite_search.checkpoints import open_store
+from sprite_search.trial import SpriteTrial
 from trainers import datasets, load
 
 
@@ -18,6 +21,22 @@ def test_a_trial_gets_its_pictures(kind, request, tmp_path):
     for file in files:
         with Image.open(file) as image:
             assert image.width > 200 and len(image.convert("RGB").getcolors(1 << 20)) > 2, file
+
+
+@pytest.mark.parametrize(("every", "rung", "drawn_at"), [(1, 2, {2, 4}), (2, 1, {2, 4}), (1, 4, {4})])
+def test_a_trial_is_drawn_wherever_it_may_end(tmp_path, every, rung, drawn_at):
+    """At its rungs, or the first report after one, where the pruner may end it; and at its end, with curves."""
+    config = {**TINY_DIGITS, "training.epochs": 4, "training.report_every": every}
+    job = {"study": "toy", "number": 0, "config": config, "attempt": 1, "seeds": [0, 1], "rungs": [rung], "driver": 0}
+    job |= {"cpu": 1, "gpu": 0, "gpu_memory": None, "checkpoints": str(tmp_path / "kept"), "data": str(tmp_path)}
+    trial, store, found = SpriteTrial({"job": job}), open_store(job["checkpoints"]), {}
+    for epoch in range(every, 5, every):
+        assert trial.train()["epoch"] == epoch
+        if folder := store.pictures("toy", 0):
+            found[epoch] = {f.relative_to(folder).as_posix() for f in folder.rglob("*.png")}
+    trial.stop()
+    sheets = {f"seed{seed}/{name}.png" for seed in (0, 1) for name in ("sprites", "reconstructions", "transformed")}
+    assert found == {epoch: sheets | ({"curves.png"} if epoch == 4 else set()) for epoch in drawn_at}
 
 
 def test_a_picture_keeps_its_pixels_and_is_large_enough_to_see():
