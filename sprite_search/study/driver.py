@@ -108,12 +108,10 @@ class Driver:
         }
 
     def _rungs(self, job: Job, arm: str) -> list[int]:
-        """Epochs after which the trial may be pruned, and has to have its pictures."""
-        return (
-            []
-            if arm in ("random", "confirm")
-            else self.ledger.rungs(self.space, job.config, int(job.config["training.epochs"]))
-        )
+        """Epochs from which on the trial may be pruned, and has to have its pictures."""
+        if arm in ("random", "confirm"):
+            return []
+        return self.ledger.rungs(self.space, job.config, int(job.config["training.epochs"]))
 
     def _search(self) -> Job | None:
         """A configuration nobody tried yet; None when the search is over."""

@@ -336,14 +336,6 @@ class Ledger:
         shares = samplers.rung_fractions(made.parts["model"].settled(made), samplers.rungs(space))
         return [math.ceil((share - 1e-9) * epochs) for share in shares]
 
-    def rungs(self, space: Space, config: Mapping[str, Any], epochs: int) -> list[int]:
-        """Epochs from which on the pruner compares a configuration; none where nothing is pruned."""
-        if space.pruner["name"] == "none":
-            return []
-        made = TrialConfig.from_flat({**config, "seed": 0})
-        shares = samplers.rung_fractions(made.parts["model"].settled(made), samplers.rungs(space))
-        return [math.ceil((share - 1e-9) * epochs) for share in shares]
-
     def complete(self, space: Space, number: int) -> None:
         """Ends a trial with its objectives: each the mean over replicates at the last report."""
         metrics = [s["metrics"] for s in self.record(number).seeds]
