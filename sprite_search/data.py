@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import whole
 from .home import Home
 
 _SHOWN = 16
@@ -55,10 +56,11 @@ def show(home: Home, name: str, output: Path) -> Path:
         settings |= {"model.kind": MODELS.names(OfPoints)[0]}
     if name in ("multi_dsprites", "point_scenes"):  # a few scenes are enough to look at
         settings |= {"dataset.images": 200}
-    dataset = load(TrialConfig.from_flat(settings), home.data if home.data.is_dir() else None)
+    dataset = load(TrialConfig.from_flat(settings), home.data)
     sheet = _clouds(dataset) if dataset.images.dim() == 3 else _images(name, dataset)
     try:
-        sheet.save(output, format="PNG")
+        with whole(output) as temporary:
+            sheet.save(temporary, format="PNG")
     except OSError as error:
         raise InputError(
             f"{output}: cannot be written ({error.strerror or error}); choose another path with -o"

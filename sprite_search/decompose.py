@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -113,18 +114,21 @@ def _checkpoint(model: str, home: Home) -> tuple[Path, int]:
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """An image as the model takes it: turned as its camera says, transparency on white, gray or RGB, resized.
+    """An image as the model takes it: as people see it (see `as_seen`), gray or RGB, resized.
 
     Returns:
         (C, H, W) uint8, resized (bilinear, aspect ignored) to `size` (H, W); the file's own height and width.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
+
+    from trainers.datasets.files import as_seen
 
     try:
-        with Image.open(path) as opened:
-            image = _opaque(ImageOps.exif_transpose(opened))
-            converted = image.convert("L" if channels == 1 else "RGB")
-            resized = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large photo is all right
+            with Image.open(path) as opened:
+                image = as_seen(opened, "L" if channels == 1 else "RGB")
+        resized = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such image; check the path") from None
     except IsADirectoryError:
@@ -135,22 +139,12 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> tuple[NDArra
         raise InputError(
             f"{path}: is no image that can be read; give PNG, JPEG or another format Pillow reads"
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError) as error:
         raise InputError(f"{path}: is damaged ({error}); get another copy") from None
+    except (ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be used ({error}); save it anew as PNG, smaller if it is huge") from None
     array = np.asarray(resized, dtype=np.uint8)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1), (image.height, image.width)
-
-
-def _opaque(image: Any) -> Any:
-    """Without transparency, which is shown on white, and of at most 8 bits per channel."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off rather than scale
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        full = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", full.size, (255, 255, 255, 255)), full).convert("RGB")
-    return image
 
 
 def _write(path: Path, write: Any) -> None:

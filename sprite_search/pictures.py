@@ -291,7 +291,7 @@ def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
     width = 4.6 * max(1, len(panels))
     figure = Figure(figsize=(width, 3.4), dpi=100)
     # fixed margins: to measure every label would take as long as to draw them
-    figure.subplots_adjust(left=0.6 / width, right=1 - 0.15 / width, bottom=0.16, top=0.9, wspace=0.3)
+    figure.subplots_adjust(left=0.75 / width, right=1 - 0.15 / width, bottom=0.16, top=0.9, wspace=0.3)
     epochs = [int(h["epoch"]) for h in history]
     seeds = max((len(h["metrics"]) for h in history), default=0)
     for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(1, max(1, len(panels)))), panels, strict=False):

@@ -6,6 +6,8 @@ sprite_search.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -18,7 +20,8 @@ class SpriteModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
         from trainers import load
 
-        self.model = load(context.artifacts["checkpoint"], member=int(context.model_config["member"]))
+        folder = Path(context.artifacts["checkpoint"])
+        self.model = load(folder, member=json.loads((folder / "member.json").read_text())["member"])
 
     def predict(self, context, model_input, params=None):  # without hints: MLflow reads them as a schema
         """A table with a row per image.

@@ -243,7 +243,6 @@ def _register(
                 name="model",
                 python_model=str(_PACKAGE / "pyfunc_model.py"),
                 artifacts={"checkpoint": str(kept)},
-                model_config={"member": member},
                 code_paths=[str(_PACKAGE.parent / "trainers")],
                 signature=signature,
                 input_example=example,

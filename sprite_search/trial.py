@@ -35,9 +35,9 @@ class SpriteTrial(tune.Trainable):
     """Trains all replicates of one configuration as members of one training, a report per `step`.
 
     ``config["job"]``: study, number, config (flat, without seed), seeds, checkpoints (root), data (folder),
-    cpu, gpu, gpu_memory (GiB), driver (pid). Resumes from the trial's newest checkpoint, whoever wrote it. What is
-    wrong with the configuration or its data ends the trial with a reason; anything else is raised, and the driver
-    starts the trial again.
+    cpu, gpu, gpu_memory (GiB), driver (pid), rungs (epochs after which it may be pruned). Resumes from the trial's
+    newest checkpoint, whoever wrote it. What is wrong with the configuration or its data ends the trial with a
+    reason; anything else is raised, and the driver starts the trial again.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -109,6 +109,7 @@ class SpriteTrial(tune.Trainable):
         from trainers.checkpoint import Models
         from trainers.settings import TrialConfig
 
+        from .pictures import curves
         from .selection.steering import reported
         from .trusted import kept, places
 
@@ -130,21 +131,31 @@ class SpriteTrial(tune.Trainable):
             metrics = [{**m, **own[seed]} for m, seed in zip(progress.metrics, job["seeds"], strict=True)]
             stamp = {"epoch": progress.epoch, "time": int(time.time() * 1000), "settled": progress.settled}
             entry = {**stamp, "metrics": metrics}
+            seen = history[-1]["epoch"] if history else 0
             history.append(entry)
             taken = [at == len(history) - 1 for at in places(job["config"], history)]
             progress.keep(models, taken)
             last = progress.epoch >= progress.epochs
+            # a trial that the pruner ends has pictures too
+            drawn = last or any(seen < rung <= progress.epoch for rung in job["rungs"])
 
             def write(
-                folder: Path, progress: Any = progress, found: Any = found, last: bool = last, taken: Any = taken
+                folder: Path,
+                progress: Any = progress,
+                found: Any = found,
+                taken: Any = taken,
+                drawn: bool = drawn,
+                last: bool = last,
             ) -> None:
                 progress.save(folder)
                 if not all(taken):
                     progress.save_models(folder / TRUSTED, models)
                 if found:
                     artefacts.write(folder, found, images=progress.thumbnails())
+                if drawn:
+                    self._draw(folder)
                 if last:
-                    self._draw(folder, history)
+                    curves(history, folder / "pictures" / "curves.png")
 
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
@@ -175,7 +186,7 @@ class SpriteTrial(tune.Trainable):
             return None, []
         return latest, history
 
-    def _draw(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def _draw(self, folder: Path) -> None:
         from trainers import datasets, load
         from trainers.kinds import OfPoints
 
@@ -186,7 +197,6 @@ class SpriteTrial(tune.Trainable):
             dataset = datasets.load(model.config, Path(self.job["data"]))
             drawn = point_pictures if issubclass(model.config.parts["dataset"], OfPoints) else pictures
             drawn.save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
-        pictures.curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}

@@ -86,6 +86,7 @@ def check_books(home: Home, trials: int = 12) -> None:
         assert epochs == list(range(1, len(epochs) + 1)), f"trial {record.number}: {epochs}"
         assert record.state != "complete" or record.epoch == len(epochs) == EPOCHS
         assert record.state != "pruned" or record.epoch < EPOCHS
+        assert store.pictures("tiny", record.number) is not None or record.state == "failed"
     assert tracking_problems(home) == []
 
 

@@ -130,6 +130,32 @@ SPACES = {
     "an unknown point": (GOOD + "start_from: [nobody]\n", "bad.yaml:11", "nobody"),
     "a study that is a path": (GOOD.replace("study: toy", "study: ../toy"), "bad.yaml:1"),
     "a profile that is a list": (GOOD + "profiles: [laptop]\n", "bad.yaml:11"),
+    "an alias of itself": ("study: toy\ntrial: &a\n  dataset: *a\n", "aliases"),
+    "a bomb of aliases": (
+        "\n".join(["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]),
+        "aliases",
+    ),
+    "brackets without end": (f"study: toy\ntrial: {'[' * 2000}", "bad.yaml:2", "nested"),
+    "ever deeper": ("".join(f"{' ' * i}a:\n" for i in range(1200)), "bad.yaml:31", "nested"),
+    "a merge": (GOOD.replace("{count: 3,", "{<<: {count: 3},"), "bad.yaml:4", "merge"),
+    "a list for a key": ("? [a, b]\n: c\n" + GOOD, "bad.yaml:1", "give a name"),
+    "two documents": (GOOD + "---\nstudy: other\n", "bad.yaml:11", "document"),
+    "an anchor that is not there": (GOOD.replace("count: 3", "count: *n"), "bad.yaml:4", "alias"),
+    "a tag that runs code": ("study: !!python/object/apply:os.mkdir [x]\n", "bad.yaml:1", "study"),
+    "an octal number": (GOOD.replace("count: 3", "count: 010"), "bad.yaml:4", "is 8 to YAML"),
+    "no number in a range": (GOOD.replace("1.0e-3", ".nan"), "bad.yaml:7", "finite"),
+    "an endless range": (GOOD.replace("1.0e-2", ".inf"), "bad.yaml:7", "finite"),
+    "half a step": (
+        GOOD.replace("{count: 3, ", "{").replace("search:", "search:\n  sprites.count: {int: [2, 9], step: 0.5}"),
+        "bad.yaml:7",
+        "sprites.count.step",
+        "whole number",
+    ),
+    "a list for none at all": (GOOD.replace("1.0e-2]", "1.0e-2], or: [0]"), "bad.yaml:7", "is [0]"),
+    "a budget that is a number": (GOOD.replace("{trials: 3}", "3"), "bad.yaml:9", "trials, hours"),
+    "resources that are a word": (GOOD.replace("{cpu: 1, gpu: 0}", "many"), "bad.yaml:10", "cpu, gpu"),
+    "a million seeds": (GOOD + "replicates: 1000000\n", "bad.yaml:11", "1000"),
+    "a point that is a list": (GOOD + "start_from: [[ours_c]]\n", "bad.yaml:11", "no known point"),
 }
 
 
@@ -146,6 +172,16 @@ def test_a_bad_space(here, case, command):
 def test_a_space_that_is_no_text(here):
     Path("bad.yaml").write_bytes(b"\xff\xfe\x00study")
     refused(run("check", "bad.yaml"), "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    "text", ["settings: [ours_c]\n", "setings: {sprites.count: 3}\n", "settings: {a: [b]}\n", "- a\n"]
+)
+def test_a_bad_point(here, text):
+    Path("points").mkdir()
+    Path("points/mine.yaml").write_text(text)
+    Path("bad.yaml").write_text(GOOD + "start_from: [mine]\n")
+    refused(run("check", "bad.yaml"), "bad.yaml:11", "mine")
 
 
 def test_everything_wrong_is_said_at_once(here):
@@ -170,6 +206,11 @@ ARGUMENTS = {
     "an unknown setting": (("launch", "toy.yaml", "--set", "sprites.cuont=3"), "did you mean sprites.count?"),
     "a setting out of range": (("launch", "toy.yaml", "--set", "sprites.count=0"), "sprites.count"),
     "a setting of another type": (("launch", "toy.yaml", "--set", "sprites.count=many"), "sprites.count"),
+    "a setting that is no number": (("launch", "toy.yaml", "--set", "optimizer.learning_rate=nan"), "finite"),
+    "a share that is no number": (("launch", "toy.yaml", "--set", "resources.gpu=nan"), "resources.gpu", "finite"),
+    "a setting that is a date": (("launch", "toy.yaml", "--set", "dataset.name=2024-01-01"), "dataset.name"),
+    "a study outside of the home": (("launch", "toy.yaml", "--study", "../toy"), "--study", "'../toy'"),
+    "a study without a name": (("launch", "toy.yaml", "--study", ""), "--study", "letters"),
     "no duration": (("launch", "toy.yaml", "--time-budget", "2"), "2h"),
     "no trials": (("launch", "toy.yaml", "--trials", "0"), "--trials"),
     "more GPUs than there are": (("launch", "toy.yaml", "--set", "resources.gpu=64"), "64", "--set resources.gpu=0"),

@@ -57,6 +57,7 @@ def test_promoting_leaves_the_run_as_it_was(home, promoted):
     [run] = client.search_runs([experiment], "tags.`sprite.trial_key` = 'study/0'")
     version = client.get_model_version_by_alias("digits", "champion")
     assert version.run_id == run.info.run_id and run.info.status == "FINISHED"
+    assert run.data.params == {"decision.kind": "linear"}
     assert run.info.end_time < version.creation_timestamp
 
 

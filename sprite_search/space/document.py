@@ -13,6 +13,8 @@ import yaml
 
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _WORDS = {"on", "off", "yes", "no", "y", "n"}
+_DEEPEST = 30  #: levels of nesting; search spaces need six
+_MOST = 100_000  #: values in a document, each alias counted as what it stands for
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ def read(path: Path) -> Document:
     except OSError as error:
         return failed(f"cannot be read ({error.strerror}); check its permissions")
     try:
+        if line := _too_deep(text):
+            return failed(
+                f"is nested more than {_DEEPEST} levels deep; close the brackets, or check the indentation", line
+            )
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -85,12 +91,34 @@ def read(path: Path) -> Document:
         return failed(f"{what}{hint}", mark.line + 1 if mark else 0)
     if node is None:
         return failed("is empty; see search_spaces/quickstart.yaml for an example")
+    if _size(node, {}) > _MOST:
+        return failed("its aliases (*name) hold themselves, or far too much; write the values out")
     document = Document(empty)
     document.top = _entry(node, node.start_mark.line + 1, "", document.problems)
     if not isinstance(document.top.value, dict):
         document.problems.append(Problem(1, "", "must be a mapping such as `study: my_study`; see search_spaces/"))
         document.top = empty
     return document
+
+
+def _too_deep(text: str) -> int | None:
+    """The line where a document nests too deeply for functions that call themselves, as PyYAML's and ours do."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST and event.start_mark is not None:
+            return event.start_mark.line + 1
+    return None
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for, its aliases written out; infinite where one holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is counted
+        inside = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = (n for item in inside for n in (item if isinstance(item, tuple) else (item,)))
+        known[id(node)] = 1 + sum(_size(n, known) for n in children)
+    return known[id(node)]
 
 
 def _entry(node: yaml.Node, line: int, name: str, problems: list[Problem]) -> Entry:
@@ -105,6 +133,12 @@ def _mapping(node: yaml.MappingNode, name: str, problems: list[Problem]) -> dict
     found: dict[str, Entry] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(Problem(line, name, "has a list or mapping for a key; give a name"))
+            continue
+        if key.tag.endswith(":merge"):
+            problems.append(Problem(line, name, "has a merge (<<), which is not read; write the settings out"))
+            continue
         word = str(key.value)
         inner = f"{name}.{word}" if name else word
         if key.tag.endswith(":bool") and word.lower() in _WORDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import InputError
 from . import names
 from .document import Document, Entry, Problem, read
 from .model import Space
-from .reading import Reader, flatten
+from .reading import Reader, flatten, study_problem
 
 LAPTOP = "laptop"
 
@@ -55,6 +56,8 @@ def load_space(
         InputError: everything that is wrong, line by line.
     """
     path = Path(path)
+    if study is not None and (wrong_name := study_problem(study)):
+        raise InputError(f"--study: {wrong_name}")
     document = read(path)
     known = _profiles(document)
     if profile is not None and profile not in known:
@@ -173,7 +176,9 @@ def _entry(text: str, name: str) -> Entry:
         # 1e-4 is text to YAML, but nobody types that on a command line to mean text
         with contextlib.suppress(ValueError):
             value = float(value)
-    return Entry(value, 0)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"--set {name}: is {text}; give a finite number")
+    return Entry(value if value is None or isinstance(value, (str, int, float)) else text, 0)  # a date is text
 
 
 def _part(document: Document, key: str) -> dict[str, Entry]:

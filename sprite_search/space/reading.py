@@ -29,6 +29,13 @@ _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _POINTS = Path(__file__).resolve().parents[2] / "search_spaces" / "points"
 
 
+def study_problem(name: Any) -> str | None:
+    """What is wrong with the name of a study, which is a folder's name too; None when nothing is."""
+    if isinstance(name, str) and _STUDY.fullmatch(name):
+        return None
+    return f"is {name!r}; use letters, digits, _ . or -, starting with a letter or digit, 100 at most"
+
+
 class Reader:
     """Reads one document (with a profile laid over it) once; `space` and `problems` are the result."""
 
@@ -63,8 +70,8 @@ class Reader:
             objective=aims[0],
             further_objectives=aims[1:],
             constraints=self._constraints(fixed, search),
-            sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}, "{name: tpe}"),
-            pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}, "{name: none}"),
+            sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}),
+            pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}),
             replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
@@ -81,12 +88,10 @@ class Reader:
         if entry is None:
             self.wrong(0, "study", "is missing; name the study, e.g. `study: my_study`")
             return ""
-        if not isinstance(entry.value, str) or not _STUDY.fullmatch(entry.value):
-            self.wrong(
-                entry, "study", f"is {entry.plain()!r}; use letters, digits, _ . or -, starting with a letter or digit"
-            )
+        if wrong := study_problem(entry.plain()):
+            self.wrong(entry, "study", wrong)
             return ""
-        return entry.value
+        return str(entry.value)
 
     def _trial(self) -> dict[str, Scalar]:
         fixed: dict[str, Scalar] = {}
@@ -195,7 +200,7 @@ class Reader:
             searched=search,
         )
 
-    def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar], example: str) -> dict[str, Scalar]:
+    def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar]) -> dict[str, Scalar]:
         """A mapping of the file with these keys and types of values, over what is there by default."""
         entry = self.top.get(part)
         if entry is None:
@@ -204,7 +209,7 @@ class Reader:
         if isinstance(value, str) and "name" in keys:
             value = {"name": entry}
         if not isinstance(value, dict):
-            self.wrong(entry, part, f"must be a mapping such as {example}")
+            self.wrong(entry, part, f"must be a mapping with some of {', '.join(keys)}")
             return default
         found = dict(default)
         for key, inner in value.items():
@@ -326,7 +331,7 @@ class Reader:
         if isinstance(item.value, dict):
             name, settings = f"line {item.line}", item
         else:
-            name = str(item.value)
+            name = str(item.plain())
             files = [self.path.parent / "points" / f"{name}.yaml", _POINTS / f"{name}.yaml"]
             file = next((f for f in files if f.is_file()), None)
             if file is None:
@@ -334,10 +339,15 @@ class Reader:
                 self.wrong(item, "start_from", f"{name!r} is no known point; {suggestion(name, known)}")
                 return name, None
             document = read(file)
-            settings = document.top.value.get("settings", Entry({}, 0))
-            for problem in document.problems:
-                self.wrong(item, "start_from", f"the file of {name} is wrong: {problem.at(file)}")
-        given = {n: e.value for n, e in flatten(settings)}
+            settings = document.top.value.get("settings", Entry(None, 0))
+            wrong = [problem.at(file) for problem in document.problems]
+            if not wrong and not isinstance(settings.value, dict):
+                wrong = [f"{file}: has no mapping `settings:`; see search_spaces/points/"]
+            for text in wrong:
+                self.wrong(item, "start_from", f"the file of {name} is wrong: {text}")
+            if wrong:
+                return name, None
+        given = {n: e.plain() for n, e in flatten(settings)}
         try:
             resolve(given)
         except SettingError as error:

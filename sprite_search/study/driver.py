@@ -104,6 +104,7 @@ class Driver:
             "gpu": self.space.resources.gpu if job.gpu is None else job.gpu,
             "gpu_memory": self.space.resources.gpu_memory,
             "driver": os.getpid(),
+            "rungs": self._rungs(job, record.arm),
         }
 
     def _search(self) -> Job | None:
@@ -120,6 +121,14 @@ class Driver:
         best = pending(self.ledger, self.space, self.home, self.store)
         self._confirming = self._confirming or bool(best)
         return self.ledger.confirm(self.space, best[0], fresh_seeds(self.space)) if best else None
+
+    def _rungs(self, job: Job, arm: str) -> list[int]:
+        """Epochs after which the trial may be pruned, and has to have its pictures."""
+        return (
+            []
+            if arm in ("random", "confirm")
+            else self.ledger.rungs(self.space, job.config, int(job.config["training.epochs"]))
+        )
 
     def finished(self) -> bool:
         """Whether no job can come any more: nothing runs that could fail and leave its place to another."""

@@ -307,11 +307,9 @@ class Ledger:
         trial, frozen = self._trial(number), self._frozen(number)
         replicates = [{"seed": s, "metrics": _finite(m)} for s, m in zip(seeds, metrics, strict=True)]
         trial.set_user_attr("last", {"epoch": epoch, "epochs": epochs, "time": time.time(), "seeds": replicates})
-        if space.pruner["name"] == "none" or epoch >= epochs:
+        if epoch >= epochs:
             return False
-        config = TrialConfig.from_flat({**frozen.user_attrs["config"], "seed": 0})
-        fractions = samplers.rung_fractions(config.parts["model"].settled(config), samplers.rungs(space))
-        reached = sum(epoch / epochs >= f - 1e-9 for f in fractions)
+        reached = sum(epoch >= r for r in self.rungs(space, frozen.user_attrs["config"], epochs))
         before = max(frozen.intermediate_values, default=0)
         if reached <= before:
             return False
@@ -329,6 +327,14 @@ class Ledger:
         if pruned:
             self._judge(space, number, metrics)
         return pruned
+
+    def rungs(self, space: Space, config: Mapping[str, Any], epochs: int) -> list[int]:
+        """Epochs from which on the pruner compares a configuration; none where nothing is pruned."""
+        if space.pruner["name"] == "none":
+            return []
+        made = TrialConfig.from_flat({**config, "seed": 0})
+        shares = samplers.rung_fractions(made.parts["model"].settled(made), samplers.rungs(space))
+        return [math.ceil((share - 1e-9) * epochs) for share in shares]
 
     def complete(self, space: Space, number: int) -> None:
         """Ends a trial with its objectives: each the mean over replicates at the last report."""

@@ -87,18 +87,34 @@ def _is_gray(image: Any) -> bool:
     return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
 
 
-def _read(image: Any, *, size: int, fit: str, mode: str) -> NDArray[np.uint8]:
+def as_seen(image: Any, mode: str) -> Any:
+    """A Pillow image as people see it, of mode "L" or "RGB": turned as its camera says, transparency on white.
+
+    More than 8 bits a value are scaled down, where Pillow would cut them off.
+
+    Raises:
+        ValueError: values that are no numbers, or colours that Pillow cannot convert.
+    """
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits a value
+    if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        top = 65535 if values.max() > 255 else 255
+        if not np.isfinite(values).all():
+            raise ValueError("holds values that are no numbers")
+        tops = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))  # the rest is I;16
+        top = next((t for t in tops if values.max() <= t), tops[-1])
         image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert(mode)
+    return image.convert(mode)
+
+
+def _read(image: Any, *, size: int, fit: str, mode: str) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    image = as_seen(image, mode)
     square = (size, size)
     if fit == "crop":
         image = ImageOps.fit(image, square, Image.Resampling.BILINEAR)
