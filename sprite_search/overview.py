@@ -73,6 +73,7 @@ def _status(home: Home, ledger: Any) -> dict[str, Any]:
         "objective": space.aim,
         "front": [r.number for r in front(space, records)],
         "best": {"trial": leader.number, "value": leader.value} if leader else None,
+        "transfers": ledger.transfers(),
         "spent": spending(records),
         "started": min(started, default=None),
         "hours": (last - min(started)) / 3600 if started and last else None,

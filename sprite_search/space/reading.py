@@ -70,8 +70,8 @@ class Reader:
             objective=aims[0],
             further_objectives=aims[1:],
             constraints=self._constraints(fixed, search),
-            sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}, "{name: tpe}"),
-            pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}, "{name: none}"),
+            sampler=self.part("sampler", names.SAMPLER_KEYS, {"name": "tpe", "seed": 0}),
+            pruner=self.part("pruner", names.PRUNER_KEYS, {"name": "none"}),
             replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
@@ -200,7 +200,7 @@ class Reader:
             searched=search,
         )
 
-    def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar], example: str) -> dict[str, Scalar]:
+    def part(self, part: str, keys: Mapping[str, type], default: dict[str, Scalar]) -> dict[str, Scalar]:
         """A mapping of the file with these keys and types of values, over what is there by default."""
         entry = self.top.get(part)
         if entry is None:

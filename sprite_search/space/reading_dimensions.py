@@ -76,26 +76,24 @@ def _range(name: str, value: dict[str, Entry], kind: str, setting: Setting, wron
         return None
     whole = setting.type is int
     step = value["step"].plain() if "step" in value else None
-    step_fits = step is not None and is_number(step) and not (whole and step % 1)
-    number = "whole number" if whole else "number"
-    if any(isinstance(e, str) for e in ends):
-        if step is not None and (not step_fits or step <= 0 or kind == "log"):
-            wrong(value["step"], f"{name}.step", f"is {step}; give a {number} above 0, without log")
-            return None
-        low, high = (0.0 if isinstance(e, str) else e for e in ends)
-        low_of, high_of = (e if isinstance(e, str) else "" for e in ends)
-        made = Dimension("int" if whole else "float", low=low, high=high, log=kind == "log", step=step)
-        return replace(made, low_of=low_of, high_of=high_of)
-    low, high = ends
-    if not low < high:
+    follows = any(isinstance(e, str) for e in ends)
+    low, high = (0.0 if isinstance(e, str) else e for e in ends)
+    if not follows and not low < high:
         wrong(entry, name, f"goes from {low:g} to {high:g}, upside down or empty; put the lower end first")
         return None
-    if step is not None and (not step_fits or not 0 < step <= high - low or kind == "log"):
-        wrong(value["step"], f"{name}.step", f"is {step}; give a {number} above 0, within the range and without log")
+    if step is not None and (kind == "log" or not _steps(step, whole) or not (follows or step <= high - low)):
+        sort = "whole number" if whole else "number"
+        wrong(value["step"], f"{name}.step", f"is {step}; give a {sort} above 0, within the range and without log")
         return None
-    if not _allowed(name, entry, setting, low, high, kind == "log", wrong):
-        return None
-    return Dimension("int" if whole else "float", low=low, high=high, log=kind == "log", step=step)
+    made = Dimension("int" if whole else "float", low=low, high=high, log=kind == "log", step=step)
+    if follows:  # what they follow is looked at when all is read, see `follow`
+        low_of, high_of = (e if isinstance(e, str) else "" for e in ends)
+        return replace(made, low_of=low_of, high_of=high_of)
+    return made if _allowed(name, entry, setting, low, high, made.log, wrong) else None
+
+
+def _steps(step: Any, whole: bool) -> bool:
+    return is_number(step) and step > 0 and (not whole or float(step).is_integer())
 
 
 def _allowed(name: str, entry: Entry, setting: Setting, low: float, high: float, log: bool, wrong: Wrong) -> bool:

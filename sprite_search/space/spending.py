@@ -37,18 +37,18 @@ _ABOVE_0 = {
 def spending(reader: Reader) -> dict[str, Any]:
     """The parts of a `Space` that are not about what is searched; what is wrong goes to `reader.problems`."""
     found: dict[str, Any] = {
-        "budget": Budget(**_numbers(reader, "budget", names.BUDGET_KEYS, "{trials: 20}")),
-        "resources": Resources(**_numbers(reader, "resources", names.RESOURCE_KEYS, "{cpu: 1}")),
-        "keep": Keep(**_numbers(reader, "keep", names.KEEP_KEYS, "{best: 5, likely: 20}")),
+        "budget": Budget(**_numbers(reader, "budget", names.BUDGET_KEYS)),
+        "resources": Resources(**_numbers(reader, "resources", names.RESOURCE_KEYS)),
+        "keep": Keep(**_numbers(reader, "keep", names.KEEP_KEYS)),
     }
     _gpus(reader, found["resources"])
     if (confirm := reader.top.get("confirm")) is not None and confirm.value is not None:  # a profile may say null
-        found["confirm"] = Confirm(**_numbers(reader, "confirm", names.CONFIRM_KEYS, "{top: 5, seeds: 3}"))
+        found["confirm"] = Confirm(**_numbers(reader, "confirm", names.CONFIRM_KEYS))
     return found
 
 
-def _numbers(reader: Reader, part: str, keys: Mapping[str, type], example: str) -> dict[str, Any]:
-    given = reader.part(part, keys, {}, example)
+def _numbers(reader: Reader, part: str, keys: Mapping[str, type]) -> dict[str, Any]:
+    given = reader.part(part, keys, {})
     for key, why in _ABOVE_0[part].items():
         if key in given and not given[key]:
             reader.wrong(_entry(reader, part, key), f"{part}.{key}", f"is 0; {why}")

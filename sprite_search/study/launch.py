@@ -190,6 +190,8 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
     tracker = _tracker(space, home, store, tags)
     if progress is not None:
         progress.start(space, ledger.records())
+        for said in ledger.transfers().values():
+            progress.update(ledger.records(), said)
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
         driver = Driver(ledger, space, home, tracker, watch=progress.update if progress is not None else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from .records import TrialRecord, counts, mean_over_seeds, searched
 from .seeds import RUNGS
 from .sequential import SequentialGrid
 from .storage import storage
+from .transfer import searched_settings, transferred
 
 _STATES = {
     TrialState.WAITING: "queued",
@@ -88,10 +89,12 @@ class Ledger:
         try:
             ledger = cls(_load(space.name, store))
         except KeyError:
+            cls._sources(home, space)  # what is not there is told before anything is made
             ledger = cls(optuna.create_study(study_name=space.name, storage=store, directions=_directions(space)))
         known = ledger.study.user_attrs.get("space")
         if known is not None:
             ledger._refuse_change(Space.from_dict(known), space, allow_space_change)
+        ledger._transfer(home, space)
         ledger._enqueue(space)
         if known != space.to_dict():
             ledger.study.set_user_attr("space", space.to_dict())
@@ -115,10 +118,42 @@ class Ledger:
 
     def _enqueue(self, space: Space) -> None:
         """Puts the points to start from first, each once, whatever a killed driver left of this."""
+        self._try_first(space, dict(space.start_from))
+
+    def _try_first(self, space: Space, points: Mapping[str, Mapping[str, Any]]) -> None:
         known = {t.user_attrs.get("point") for t in self._all()}
-        for name, point in space.start_from:
+        for name, point in points.items():
             if name not in known:
                 self.study.enqueue_trial(space.point_params(point), user_attrs={"arm": "start", "point": name})
+
+    # -- what other studies found -------------------------------------------------------------------
+
+    def transfers(self) -> dict[str, str]:
+        """What was taken from other studies, in words, by their names."""
+        return dict(self.study.user_attrs.get("transfers", {}))
+
+    @classmethod
+    def _sources(cls, home: Home, space: Space, done: Collection[str] = ()) -> dict[str, Ledger]:
+        """The studies to learn from that are not `done`; InputError names one that is not there."""
+        try:
+            return {name: cls.open(home, name) for name in space.transfer_from if name not in done}
+        except InputError as error:
+            raise InputError(f"transfer_from: {error}") from None
+
+    def _transfer(self, home: Home, space: Space) -> None:
+        """Takes over what other studies found, each once, whatever a killed driver left of this.
+
+        Such a trial is known to samplers, but it is none of this study: it has no record, uses no budget, and its
+        configuration may be asked for again.
+        """
+        for name, source in self._sources(home, space, self.transfers()).items():
+            found = transferred(space, source.space(), source.records())
+            there = {t.user_attrs.get("transferred") for t in self._all()}
+            for record in found.told:
+                if record.key not in there:
+                    self.study.add_trial(_told(space, record))
+            self._try_first(space, {r.key: searched_settings(space, r.config) for r in found.tried})
+            self.study.set_user_attr("transfers", {**self.transfers(), name: found.says(name)})
 
     def space(self) -> Space:
         """The space the study was last launched with."""
@@ -414,7 +449,23 @@ def _arm(space: Space, number: int) -> str:
 
 
 def _skipped(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get("skipped"))
+    """Whether a number is none of this study's account."""
+    return bool(trial.user_attrs.get("skipped") or trial.user_attrs.get("transferred"))
+
+
+def _told(space: Space, record: TrialRecord) -> FrozenTrial:
+    """A trial of another study as this one's samplers see it."""
+    params = space.point_params(searched_settings(space, record.config))
+    asked = optuna.trial.FixedTrial(params)
+    space.suggest(asked)
+    metrics = [s["metrics"] for s in record.seeds]
+    return optuna.trial.create_trial(
+        values=goals.values(space, metrics),
+        params=asked.params,
+        distributions=asked.distributions,
+        user_attrs={"transferred": record.key},
+        constraints=goals.violations(space, metrics),
+    )
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
