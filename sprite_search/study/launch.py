@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +130,7 @@ def _left_undone(ledger: Ledger, space: Space) -> str | None:
 def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
     """Mends what a crash left undone in the record of a finished study."""
     store = open_store(home.checkpoints)
-    tracker = _tracker(space, home, store, {})
+    tracker = open_tracker(space, home, store)
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
         _judge(ledger, space, home, store, tracker)
@@ -146,10 +146,11 @@ def _judge(ledger: Ledger, space: Space, home: Home, store: CheckpointStore, tra
     tracker.judge(with_criteria(rows(ledger.records()), store, space.name, home.study(space.name)))
 
 
-def _tracker(space: Space, home: Home, store: CheckpointStore, tags: dict[str, str]) -> Tracker:
+def open_tracker(space: Space, home: Home, store: CheckpointStore, tags: Mapping[str, str] | None = None) -> Tracker:
+    """The writer of a study's record in MLflow; InputError where that cannot be used."""
     from ..tracking import Tracker
 
-    tags = {"sprite.profile": space.profile or "none", **tags}
+    tags = {"sprite.profile": space.profile or "none", **(tags or {})}
     objective = (space.objective.metric, space.objective.direction == "minimize")
     return Tracker(
         home,
@@ -173,7 +174,7 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
     dataset = _dataset(space, home)
     # its schema is made here, before there are others who could
     tags = {"sprite.code": tuning.code_identity(), "sprite.data": dataset.fingerprint}
-    tracker = _tracker(space, home, store, tags)
+    tracker = open_tracker(space, home, store, tags)
     if progress is not None:
         progress.start(space, ledger.records())
     try:
