@@ -78,17 +78,25 @@ def gather(home: Home, study: str) -> Material:
     return replace(found, pictures=sorted((folder / f"seed{chosen.seed}").glob("*.png"))) if folder else found
 
 
-def write(home: Home, study: str, output: Path) -> str:
-    """Writes the page of a study, here and in MLflow, and says where; InputError where it cannot be written here."""
+def write(home: Home, study: str, output: Path, tables: Path | None = None) -> str:
+    """Writes the page of a study, here and in MLflow, and says where; InputError where it cannot be written here.
+
+    Args:
+        tables: a folder for its tables (`selection.save`), in a folder of its name.
+    """
     if output.is_dir():
         raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / study}.html")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output}: its folder does not exist; make it, or name another place with -o")
+    if tables is not None and tables.exists() and not tables.is_dir():
+        raise InputError(f"{tables}: is a file; name a folder for the tables with --tables")
     found = gather(home, study)
     text = page(found)
     with whole(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     said = f"{output.absolute()}: the report of {study}, {len(text) / 2**20:.1f} MiB"
+    if tables is not None:
+        said += f"\n{selection.save(found.study, tables / study).absolute()}: its tables, see docs/notebook.md"
     return f"{said}\n{record(home, found, text)}"
 
 
