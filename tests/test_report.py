@@ -288,9 +288,17 @@ def test_without_mlflow_the_report_says_so(mlflow_home):
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def browse(folder, *options):
+    """What Chromium prints of `page.html` in a folder, without any network."""
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", *options, (folder / "page.html").as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
+
+
+@browser
 @pytest.mark.parametrize("labels", [True, False])
 def test_a_browser_without_network_draws_every_figure(tmp_path, labels):
     page = report.page(searched(labels))
@@ -317,12 +325,15 @@ def test_a_browser_without_network_draws_every_figure(tmp_path, labels):
       });
     </script></body>"""
     (tmp_path / "page.html").write_text(page.replace("</body>", act), encoding="utf-8")
-    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=30000", "--dump-dom"]
-    done = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=180, check=True
-    )
-    found = json.loads(re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)[1].replace("&amp;", "&"))
+    said = browse(tmp_path, "--virtual-time-budget=30000", "--dump-dom")
+    found = json.loads(re.search(r"<title>(\{.*?\})</title>", said, re.DOTALL)[1].replace("&amp;", "&"))
     assert found["said"] == [] and set(found["drawn"]) == set(figures(page))
     assert found["x"] == "centrality, more is better" and found["y"] == "reconstruction, less is better"
     assert found["sheet"].startswith("Trial 7, seed") and found["hidden"]
+
+
+@browser
+def test_the_decision_card_prints_on_one_page(tmp_path):
+    (tmp_path / "page.html").write_text(report.card_page(searched()), encoding="utf-8")
+    browse(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'card.pdf'}")
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "card.pdf").read_bytes())) == 1

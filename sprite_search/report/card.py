@@ -84,7 +84,7 @@ def _beside(choice: Choice, models: Mapping[Model, Drawn]) -> str:
         caption = f"trial {one['trial']}, seed {one['seed']} ({who}): {number(one['value'])}"
         shown.append(html.picture(sprites.strip(own, sprites.matched(own, first)), caption))
     note = "Sprites of one column are shown by the same images, as far as they can be matched; pale ones by none."
-    return "".join(shown) + html.paragraph(note)
+    return f"<div class='rivals'>{''.join(shown)}</div>{html.paragraph(note)}"
 
 
 def _gates(study: Study, choice: Choice) -> str:
