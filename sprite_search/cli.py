@@ -218,12 +218,13 @@ def select(study: str, by: str, home: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("study")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file [default: STUDY.html].")
+@click.option("--tables", type=click.Path(path_type=Path), help="Write the tables for notebooks into this folder too.")
 @options.home
-def report(study: str, output: Path | None, home: str | None) -> None:
+def report(study: str, output: Path | None, tables: Path | None, home: str | None) -> None:
     """Write one HTML page about STUDY that needs nothing else."""
     from . import report as page
 
-    click.echo(page.write(Home.locate(home), study, output or Path(f"{study}.html")))
+    click.echo(page.write(Home.locate(home), study, output or Path(f"{study}.html"), tables))
 
 
 @main.command()

@@ -234,6 +234,13 @@ def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = No
     Args:
         rows: of `judged`, where they are at hand.
     """
+    return material(home, study, rows)[0]
+
+
+def material(
+    home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = None
+) -> tuple[selection.Study, dict[tuple[int, int], dict[str, Any]]]:
+    """`tables`, and the artefacts of each finished trial and seed."""
     from .artefacts import collected
     from .checkpoints import open_store
     from .study.ledger import Ledger
@@ -244,7 +251,7 @@ def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = No
     reports, report_labels = selection.separated_reports(_reports(home, study, records))
     finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
     arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
-    return selection.Study.of(
+    found = selection.Study.of(
         study,
         rows,
         space=space.to_dict(),
@@ -253,6 +260,7 @@ def tables(home: Home, study: str, rows: Sequence[Mapping[str, Any]] | None = No
         reports=reports,
         report_labels=report_labels,
     )
+    return found, arrays
 
 
 def _reports(home: Home, study: str, records: Iterable[TrialRecord]) -> list[dict[str, Any]]:

@@ -437,6 +437,8 @@ def launched(found: Mapping[str, Any]) -> None:
     choice(found)
     print()
     next_steps(found["study"], found["choice"], Path(found["home"]))
+    if found["report"]:
+        print(found["report"])
 
 
 def examined(found: Mapping[str, Any]) -> None:

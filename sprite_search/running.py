@@ -20,6 +20,7 @@ def launch(
         space, home, address, allow_space_change: as in `study.launch.launch`.
         quiet: no progress, for those who want JSON.
     """
+    from . import report
     from .console import LiveProgress
     from .study.budget import spending
     from .study.launch import launch as run
@@ -30,6 +31,9 @@ def launch(
     result = run(space, home, address=address, allow_space_change=allow_space_change, progress=live)
     rows = overview.judged(home, space.name, result.records)
     found = overview.outcome(space, result.records, rows)
+    kept = None
+    if any(r.state == "complete" for r in result.records) and not result.interrupted:
+        kept = report.record(home, report.gather(home, space.name))
     return {
         **found,
         "checkpoint": overview.checkpoint(home, space.name, result.records, found["choice"]),
@@ -40,6 +44,7 @@ def launch(
         "started": result.started,
         "note": result.note,
         "spent": spending(result.records),
+        "report": kept,
     }
 
 

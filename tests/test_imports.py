@@ -16,13 +16,14 @@ PLACES = {
     "mlflow": ("sprite_search/tracking/", "sprite_search/registry.py", "sprite_search/pyfunc_model.py"),
     "click": ("sprite_search/cli.py", "sprite_search/options.py"),
     "yaml": ("sprite_search/",),
+    "plotly": ("sprite_search/report/",),
     "rich": ("sprite_search/console.py", "sprite_search/printing.py"),
 }
 
 #: Packages that may not be imported when a module is: they make `--help` slow.
 #: Packages that one module of the science imports when it must.
 OPTIONAL = {"digits": {"sklearn"}, "hdf5": {"h5py"}}
-LAZY = {"torch", "ray", "mlflow", "optuna", "pandas", "sklearn", "matplotlib"}
+LAZY = {"torch", "ray", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "plotly"}
 
 #: What the science may use besides the standard library; digits come with scikit-learn.
 SCIENCE = {"torch", "numpy", "scipy", "torchvision", "PIL"}

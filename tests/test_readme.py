@@ -137,6 +137,7 @@ def test_the_commands_run_one_after_the_other_and_the_snippet_after_them(folder)
         ran.append(words[0])
     assert {"launch", "select", "promote", "decompose", "report", "doctor"} <= set(ran)
     assert "All trials" in (folder / "quickstart.html").read_text()
+    assert list((folder / "sprite-home" / "artifacts" / "quickstart").glob("*/artifacts/decision_card.html"))
     assert (folder / "found" / "photo.json").exists() and (folder / "found" / "photo_overlay.png").exists()
 
     (snippet,) = blocks("python")

@@ -65,7 +65,7 @@ BAD = {
     "a second stage of nothing": ("confirm: {top: 0}", "confirm.top: is 0; nothing would be trained again"),
     "a second stage on no seeds": ("confirm: {seeds: 0}", "confirm.seeds: is 0"),
     "a second stage misspelt": ("confirm: {topp: 3}", "confirm.topp: is unknown; did you mean top"),
-    "a second stage as a word": ("confirm: best", "confirm: must be a mapping such as {top: 5, seeds: 3}"),
+    "a second stage as a word": ("confirm: best", "confirm: must be a mapping with some of top, seeds"),
     "half a configuration": ("confirm: {top: 1.5}", "confirm.top: is 1.5; give a whole number"),
     "the part misspelt": ("confirn: {top: 3}", "confirn: is no part of a search space; did you mean confirm"),
     "no GPU-hours": ("budget: {gpu_hours: 0}", "budget.gpu_hours: is 0"),
@@ -75,7 +75,7 @@ BAD = {
     "keep misspelt": ("keep: {bets: 3}", "keep.bets: is unknown; did you mean best"),
     "fewer than nothing kept": ("keep: {best: -1}", "keep.best: is -1; give a whole number of 0 or more"),
     "more seeds than there are": ("replicates: 1001", "replicates: is 1001; give a number between 1 and 1000"),
-    "a budget as a number": ("budget: 20", "budget: must be a mapping such as {trials: 20}"),
+    "a budget as a number": ("budget: 20", "budget: must be a mapping with some of trials, hours"),
 }
 
 

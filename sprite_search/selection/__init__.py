@@ -7,17 +7,18 @@ Nothing here needs Ray, MLflow, torch or a store: tables in, tables out.
 """
 
 from .agreement import agreement
-from .audit import AUDIT, AUDIT_SCENES, alarms, audit, best_of_n
+from .audit import AUDIT, AUDIT_SCENES, alarms, audit, best_of_n, scored
 from .calibration import calibrate, choices
 from .checkpoints import judge_checkpoints, separated_reports, trusted
 from .choice import AUTO, Choice, choose
 from .criteria import CRITERIA, Criterion
 from .evaluation import evaluate, label_curve, separated
 from .goals import goals
+from .incumbents import incumbents
 from .labels_needed import worth
 from .leakage import checklist
 from .learned import by_selector, leave_one_out, ships
-from .pool import Candidate, Seed, candidates, without_labels
+from .pool import Candidate, Gate, Seed, candidates, gates, without_labels
 from .redraws import Recompute, pairs_of, recompute_from, recompute_with
 from .studies import by_family, judge, over_studies
 from .tables import Study, load, records, save, studies_in
@@ -30,6 +31,7 @@ __all__ = [
     "Candidate",
     "Choice",
     "Criterion",
+    "Gate",
     "Recompute",
     "Seed",
     "Study",
@@ -45,7 +47,9 @@ __all__ = [
     "choices",
     "choose",
     "evaluate",
+    "gates",
     "goals",
+    "incumbents",
     "judge",
     "judge_checkpoints",
     "label_curve",
@@ -57,6 +61,7 @@ __all__ = [
     "recompute_with",
     "records",
     "save",
+    "scored",
     "separated",
     "separated_reports",
     "ships",

@@ -8,6 +8,7 @@ reason to look at pictures, no proof: the audit's criteria are not infallible ei
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,35 +55,67 @@ def audit(rows: Iterable[Row], *, metric_name: str, direction: str) -> dict[str,
         alarm (None: cannot be asked), says}; best_of_n: {n, audit} the audit's score (1 best, 0 worst) of what the
         objective chooses among n configurations of the arm that no sampler steered.
     """
-    finished = [r for r in rows if r.get("state") == "complete" and r.get("arm") != "confirm"]
-    scenes = any(r.get("model.kind") in ("multilayer", "anchors") for r in finished)
-    objective = metric(metric_name, direction)
-    trials = sorted({int(r["trial"]) for r in finished})
-    cost = _mean_costs(finished, trials, objective)
-    there = np.isfinite(cost)
-    trials = [t for t, ok in zip(trials, there, strict=True) if ok]
-    wanted = [n for n in (AUDIT_SCENES if scenes else AUDIT) if n != metric_name.removeprefix("criteria/")]
-    table = np.stack([_mean_costs(finished, trials, CRITERIA[n]) for n in wanted], 1)
-    names = [n for n, column in zip(wanted, table.T, strict=True) if np.isfinite(column).any()]
-    found: dict[str, Any] = {"objective": metric_name, "criteria": names, "n": len(trials)}
-    if not names:
-        return {**found, "questions": [], "best_of_n": []}
-    cost, against = cost[there], borda(table)
-    arms = {int(r["trial"]): str(r.get("arm")) for r in finished}
-    free = np.array([arms[t] in UNSTEERED for t in trials])
-    optimised = np.array([arms[t] == "optimised" for t in trials])
-    pool = free if free.sum() >= RANDOM else np.ones(len(trials), dtype=bool)
+    found = scored(rows, metric_name=metric_name, direction=direction)
+    about: dict[str, Any] = {"objective": metric_name, "criteria": found.criteria, "n": len(found.trials)}
+    if not found.criteria:
+        return {**about, "questions": [], "best_of_n": []}
+    cost, against, free, optimised = found.cost, 1 - found.score, found.free, found.optimised
+    pool = free if free.sum() >= RANDOM else np.ones(len(cost), dtype=bool)
     generator = np.random.default_rng(0)
     return {
-        **found,
+        **about,
         "questions": [
             _top(cost, against, generator),
             _more(cost[pool], against[pool], generator),
             _arms(cost, against, free, optimised, generator),
-            _drift(finished, trials, free, optimised),
+            _drift(found),
         ],
         "best_of_n": [{"n": n + 1, "audit": float(x)} for n, x in enumerate(best_of_n(cost[pool], 1 - against[pool]))],
     }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The finished configurations of a study by its objective and by the audit, in order of trial.
+
+    Attributes:
+        rows: of these, one per seed.
+        trials: their numbers, (M,).
+        criteria: the audit's, those without values left out.
+        cost: by the objective, less is better, (M,).
+        score: mean rank by the audit's criteria, 1 best to 0 worst, (M,).
+        free, optimised: the arm that no sampler steered, and the one that a sampler did, (M,) bool.
+    """
+
+    rows: Sequence[Row]
+    trials: Sequence[int]
+    criteria: Sequence[str]
+    cost: Floats
+    score: Floats
+    free: NDArray[np.bool_]
+    optimised: NDArray[np.bool_]
+
+
+def scored(rows: Iterable[Row], *, metric_name: str, direction: str) -> Scored:
+    """What the audit looks at; see `audit`. Configurations without a finite objective are left out."""
+    finished = [r for r in rows if r.get("state") == "complete" and r.get("arm") != "confirm"]
+    scenes = any(r.get("model.kind") in ("multilayer", "anchors") for r in finished)
+    trials = sorted({int(r["trial"]) for r in finished})
+    cost = _mean_costs(finished, trials, metric(metric_name, direction))
+    there = np.isfinite(cost)
+    trials = [t for t, ok in zip(trials, there, strict=True) if ok]
+    wanted = [n for n in (AUDIT_SCENES if scenes else AUDIT) if n != metric_name.removeprefix("criteria/")]
+    table = np.stack([_mean_costs(finished, trials, CRITERIA[n]) for n in wanted], 1)
+    arms = {int(r["trial"]): str(r.get("arm")) for r in finished}
+    return Scored(
+        rows=finished,
+        trials=trials,
+        criteria=[n for n, column in zip(wanted, table.T, strict=True) if np.isfinite(column).any()],
+        cost=cost[there],
+        score=1 - borda(table),
+        free=np.array([arms[t] in UNSTEERED for t in trials], dtype=bool),
+        optimised=np.array([arms[t] == "optimised" for t in trials], dtype=bool),
+    )
 
 
 def alarms(found: Mapping[str, Any]) -> list[str]:
@@ -158,16 +191,15 @@ def _arms(
     return _answer(question, alarm, said + (": the sampler exploits the objective" if alarm else ""))
 
 
-def _drift(
-    finished: Sequence[Row], trials: Sequence[int], free: NDArray[np.bool_], optimised: NDArray[np.bool_]
-) -> dict[str, Any]:
+def _drift(found: Scored) -> dict[str, Any]:
     question = "do optimised trials drift in what the objective should leave alone?"
+    free, optimised = found.free, found.optimised
     late = np.flatnonzero(optimised)[optimised.sum() // 2 :]
     if optimised.sum() < OPTIMISED or free.sum() < RANDOM:
         return _unasked(question, "one of the two arms has too few configurations")
     left = []
     for name in DRIFT:
-        values = _mean_costs(finished, trials, CRITERIA[name])
+        values = _mean_costs(found.rows, found.trials, CRITERIA[name])
         if np.isnan(values).any():
             continue
         low, high = np.quantile(values[free], (0.05, 0.95))

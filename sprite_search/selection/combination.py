@@ -31,7 +31,7 @@ def shares(costs: Costs) -> Costs:
     if rows < 2:
         return np.where(np.isnan(costs), np.nan, 0.0)
     filled = np.where(np.isnan(costs), np.inf, costs)
-    ranks = (np.apply_along_axis(rankdata, 0, filled) - 1) / (rows - 1)
+    ranks = (rankdata(filled, axis=0) - 1) / (rows - 1)
     return np.where(np.isnan(costs).all(0), np.nan, ranks)
 
 
@@ -42,8 +42,8 @@ def borda(costs: Costs) -> NDArray[np.float64]:
 
 def scores(costs: Costs) -> Costs:
     """(value − median) / (1.4826 · median absolute deviation), cut at ±3; NaN for a criterion without any value."""
-    middle = np.nanmedian(costs, 0)
-    spread = 1.4826 * np.nanmedian(np.abs(costs - middle), 0)
+    middle = _median(costs)
+    spread = 1.4826 * _median(np.abs(costs - middle))
     z = np.divide(costs - middle, spread, out=np.sign(costs - middle) * FARTHEST, where=spread > 0)
     z = np.where(np.isnan(costs) & ~np.isnan(costs).all(0), FARTHEST, z)
     return np.asarray(z.clip(-FARTHEST, FARTHEST))
@@ -95,6 +95,13 @@ def knee(costs: Costs) -> NDArray[np.float64]:
         front[left & beaten] += 1
         left &= beaten
     return front + ranks.max(1) / 2
+
+
+def _median(x: Costs) -> NDArray[np.float64]:
+    """Median of each column over the values that there are; many times as fast as `np.nanmedian` in redraws."""
+    ordered, count = np.sort(x, 0), (~np.isnan(x)).sum(0)  # NaN comes last
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2])
+    return np.asarray(np.take_along_axis(ordered, middle, 0).mean(0))
 
 
 def _mean(x: Costs) -> NDArray[np.float64]:

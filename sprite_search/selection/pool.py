@@ -116,17 +116,38 @@ def _seeds(seeds: list[Seed]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(str(s.seed) for s in seeds)}"
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Something that a model must pass to be compared: what is asked, its value (NaN: not measured), what is wrong."""
+
+    asks: str
+    value: float
+    problem: str | None
+
+
+def gates(row: Row, by: Criterion) -> list[Gate]:
+    """The gates that apply to one trained model, in the order they are asked."""
+    value, effective = by.of(row), number(row, "val/effective_sprites")
+    used, empty = number(row, "val/used_sprites"), number(row, "val/empty_share")
+
+    def gate(asks: str, value: float, fails: bool, problem: str) -> Gate:
+        return Gate(asks, value, problem if fails else None)
+
+    found = [gate("a finite value", value, not math.isfinite(value), "diverged: its value is not finite")]
+    if number(row, "sprites.count") >= 2:
+        said = f"collapsed: nearly every image gets the same sprite ({effective:.2g} effective sprites)"
+        found.append(gate(f"at least {COLLAPSED:g} effective sprites", effective, effective < COLLAPSED, said))
+    said = f"left most sprites unused (only {used:.0%} are chosen now and then)"
+    found.append(gate(f"at least {MOSTLY_UNUSED:.0%} of the sprites are used", used, used < MOSTLY_UNUSED, said))
+    said = "shows no sprite at all: its layers are empty"
+    found.append(gate(f"at most {ALL_EMPTY:.0%} of the layers are empty", empty, empty > ALL_EMPTY, said))
+    if row.get("model.kind") in ("multilayer", "anchors"):
+        area = number(row, "val/mask_area")
+        said = "uses a sprite as a second background: its masks cover the image"
+        found.append(gate(f"masks cover at most {WHOLE_IMAGE:.0%} of the image", area, area > WHOLE_IMAGE, said))
+    return found
+
+
 def problem(row: Row, by: Criterion) -> str | None:
     """What makes one trained model degenerate, in words; None when nothing does."""
-    if not math.isfinite(by.of(row)):
-        return "diverged: its value is not finite"
-    effective, used = number(row, "val/effective_sprites"), number(row, "val/used_sprites")
-    if number(row, "sprites.count") >= 2 and effective < COLLAPSED:
-        return f"collapsed: nearly every image gets the same sprite ({effective:.2g} effective sprites)"
-    if used < MOSTLY_UNUSED:
-        return f"left most sprites unused (only {used:.0%} are chosen now and then)"
-    if number(row, "val/empty_share") > ALL_EMPTY:
-        return "shows no sprite at all: its layers are empty"
-    if row.get("model.kind") in ("multilayer", "anchors") and number(row, "val/mask_area") > WHOLE_IMAGE:
-        return "uses a sprite as a second background: its masks cover the image"
-    return None
+    return next((g.problem for g in gates(row, by) if g.problem), None)

@@ -209,7 +209,7 @@ class Reader:
         if isinstance(value, str) and "name" in keys:
             value = {"name": entry}
         if not isinstance(value, dict):
-            self.wrong(entry, part, f"must be a mapping such as {example}")
+            self.wrong(entry, part, f"must be a mapping with some of {', '.join(keys)}")
             return default
         found = dict(default)
         for key, inner in value.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ def _left_undone(ledger: Ledger, space: Space, closed: str | None) -> str | None
 def _reconcile(ledger: Ledger, space: Space, home: Home) -> None:
     """Mends what a crash left undone in the record of a finished study."""
     store = open_store(home.checkpoints)
-    tracker = _tracker(space, home, store, {})
+    tracker = open_tracker(space, home, store)
     try:
         tracker.reconcile(ledger.records(), lambda r: store.history(space.name, r.number))
         _judge(ledger, space, home, store, tracker)
@@ -161,10 +161,11 @@ def _judge(ledger: Ledger, space: Space, home: Home, store: CheckpointStore, tra
     tracker.judge(with_criteria(rows(records), store, space.name, home.study(space.name)), front)
 
 
-def _tracker(space: Space, home: Home, store: CheckpointStore, tags: dict[str, str]) -> Tracker:
+def open_tracker(space: Space, home: Home, store: CheckpointStore, tags: Mapping[str, str] | None = None) -> Tracker:
+    """The writer of a study's record in MLflow; InputError where that cannot be used."""
     from ..tracking import Tracker
 
-    tags = {"sprite.profile": space.profile or "none", "sprite.oracle": str(space.oracle).lower(), **tags}
+    tags = {"sprite.profile": space.profile or "none", "sprite.oracle": str(space.oracle).lower(), **(tags or {})}
     return Tracker(
         home,
         space.name,
@@ -187,7 +188,7 @@ def _run(ledger: Ledger, space: Space, home: Home, address: str | None, progress
     dataset = _dataset(space, home)
     # its schema is made here, before there are others who could
     tags = {"sprite.code": tuning.code_identity(), "sprite.data": dataset.fingerprint}
-    tracker = _tracker(space, home, store, tags)
+    tracker = open_tracker(space, home, store, tags)
     if progress is not None:
         progress.start(space, ledger.records())
         for said in ledger.transfers().values():

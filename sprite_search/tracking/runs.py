@@ -27,6 +27,7 @@ _PARAMS = 90  #: parameters in one request; at most 100
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 _EPOCH = "sprite.epoch"  #: tag of a run: its metrics up to this epoch are written
 _PARETO = "sprite.pareto"  #: tag of a run: whether its trial is on the Pareto front of several objectives
+_REPORTED = "sprite.report"  #: tag of the run of the report: what its pages were when they were written
 _JUDGED = "sprite.criteria"  #: tag of a run: what its criteria were when they were written
 
 
@@ -185,6 +186,22 @@ class Runs:
             on = str(run.data.tags["sprite.trial_key"] in keys).lower()
             if run.data.tags.get(_PARETO) != on:
                 self.client.set_tag(run.info.run_id, _PARETO, on)
+
+    def report(self, folder: Path, note: str) -> str:
+        """Writes the files of a folder as artifacts of a run of their own, where they changed; returns its id."""
+        digest = hashlib.sha256(note.encode())
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+        mark = digest.hexdigest()[:16]
+        run = next(self.search("tags.`sprite.role` = 'report'"), None)
+        if run is None:
+            tags = {"mlflow.user": _user(), "mlflow.source.name": "sprite-search", "mlflow.source.type": "LOCAL"}
+            tags |= {**self.tags, "sprite.role": "report"}
+            run = self.client.create_run(self.experiment, run_name="report", tags=tags)
+        if run.data.tags.get(_REPORTED) != mark:
+            self.client.log_artifacts(run.info.run_id, str(folder))
+            self.close(run.info.run_id, "FINISHED", {"mlflow.note.content": note, _REPORTED: mark})
+        return str(run.info.run_id)
 
     def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
         """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""

@@ -19,7 +19,7 @@ from .runs import Report, Runs
 from .store import connect, shown
 
 _MOST_WAITING = 20_000  #: reports kept for a server that is away; beyond them a trial is written when it ends
-_RECONCILE, _JUDGE = "", "criteria"  #: what the outbox calls the tasks that are no trials
+_RECONCILE, _JUDGE, _REPORT = "", "criteria", "report"  #: what the outbox calls the tasks that are no trials
 #: What MLflow answers to a request that it will never grant.
 _REFUSALS = (
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED", "BAD_REQUEST",
@@ -86,6 +86,7 @@ class Tracker:
         self._waiting = 0  # reports in _wanted
         self._judged: Sequence[Mapping[str, Any]] = ()
         self._front: Collection[str] | None = None
+        self._pages: tuple[Path, str] | None = None
         self._books: tuple[Sequence[TrialRecord], Callable[[TrialRecord], Sequence[Report]]] | None = None
         self._outbox = Outbox(self._deliver, hopeless=_hopeless)
 
@@ -155,6 +156,16 @@ class Tracker:
         self._judged, self._front = rows, front
         self._outbox.post(_JUDGE)
 
+    def report(self, folder: Path, note: str) -> None:
+        """Writes the pages and tables of the study: artifacts of a run named "report", which its description links.
+
+        Args:
+            folder: holds them, until `close` has returned.
+            note: what people read beside them, in Markdown.
+        """
+        self._pages = folder, note
+        self._outbox.post(_REPORT)
+
     def close(self, patience: float = 20.0) -> list[str]:
         """Writes what is waiting, while that goes on; returns keys of trials that MLflow lacks something of."""
         return self._outbox.close(patience)
@@ -190,6 +201,10 @@ class Tracker:
             self.runs.judge(_criteria(self.study, self._judged))
             if self._front is not None:
                 self.runs.mark_front(self._front)
+            return
+        if key == _REPORT and self._pages is not None:
+            run = self.runs.report(*self._pages)
+            views.link(self.client, self.runs.experiment, run, about=_ABOUT)
             return
         with self._lock:
             want = self._wanted.get(key)

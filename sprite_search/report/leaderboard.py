@@ -1,0 +1,246 @@
+"""Criteria judged by labels, with intervals; without labels, where each criterion ranks the leaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ..console import number
+from ..selection import CRITERIA, Choice
+from . import html
+from .configurations import Configurations
+
+#: Exploratory criteria in the figure besides those that were fixed in advance; the table has all.
+EXPLORATORY = 18
+
+#: Leaders in the table of places.
+LEADERS = 10
+
+#: Endpoints that can be looked at, and what they are called.
+ENDPOINTS = {
+    "normalised_regret": "normalised regret (0 best, 1 random)",
+    "regret": "regret (accuracy lost)",
+    "spearman": "rank correlation with accuracy",
+}
+
+
+def section(judged: Mapping[str, Any] | None) -> str:
+    """Every criterion as a way to choose, judged by labels afterwards; empty without labels."""
+    if judged is None:
+        return ""
+    about = (
+        f"What choosing by each criterion loses, over {judged['pool']} ({judged['n']} configurations of"
+        f" {judged['seeds']} seeds), by {judged['target']}, which no criterion saw. Bars: 95 % intervals over redrawn"
+        " configurations and seeds. Above: fixed in advance; below: exploratory. Red: the choice is below the median."
+    )
+    if judged["nothing_to_select"]:
+        about = (
+            "The configurations hardly differ beyond the noise of their seeds: there is nothing to select, and the"
+            " regret of a criterion says little. " + about
+        )
+    return html.section(
+        "leaderboard",
+        "Criteria judged by labels",
+        html.paragraph(about),
+        _endpoints(judged),
+        html.plot("leaderboard-plot", figure(judged), about=about),
+        html.details("every criterion as a table", _table(judged)),
+        html.paragraph(_luck(judged)) if judged["by_luck"] else "",
+        labels=True,
+    )
+
+
+def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
+    """A row per criterion, the pre-registered ones on top; one trace per endpoint, one of them visible."""
+    rows = [r for r in judged["rows"] if r["primary"]]
+    rows += [r for r in judged["rows"] if not r["primary"]][:EXPLORATORY]
+    names = [("<b>{}</b>" if r["primary"] else "{}").format(r["criterion"].replace("_", " ")) for r in rows]
+    shown = _shown(judged)
+    shapes, notes = _lines(judged, shown)
+    return {
+        "data": [_points(rows, names, n, visible=n == shown) for n in ENDPOINTS],
+        "layout": {
+            "height": 130 + 22 * len(rows),
+            "margin": {"t": 44},
+            "showlegend": False,
+            "xaxis": {"title": {"text": ENDPOINTS[shown]}},
+            "yaxis": {"autorange": "reversed", "type": "category"},
+            "shapes": shapes,
+            "annotations": notes,
+        },
+    }
+
+
+def _endpoints(judged: Mapping[str, Any]) -> str:
+    """The list of endpoints: each option is the change that shows it."""
+    changes = {}
+    for name, title in ENDPOINTS.items():
+        shapes, notes = _lines(judged, name)
+        layout = {"xaxis.title.text": title, "shapes": shapes, "annotations": notes}
+        changes[title] = [{"visible": [name == other for other in ENDPOINTS]}, layout]
+    return html.switch("leaderboard-plot", "endpoint", changes, ENDPOINTS[_shown(judged)])
+
+
+def _shown(judged: Mapping[str, Any]) -> str:
+    """The endpoint that is looked at first: the primary one where there is something to select."""
+    return "regret" if judged["nothing_to_select"] else "normalised_regret"
+
+
+def _points(rows: Sequence[Mapping[str, Any]], names: Sequence[str], endpoint: str, visible: bool) -> dict[str, Any]:
+    values = [r[endpoint] for r in rows]
+    bounds = [r[f"{endpoint}_interval"] or [v, v] for r, v in zip(rows, values, strict=True)]
+    above = [None if v is None else max(0.0, b[1] - v) for v, b in zip(values, bounds, strict=True)]
+    below = [None if v is None else max(0.0, v - b[0]) for v, b in zip(values, bounds, strict=True)]
+    said = [
+        f"<b>{r['criterion']}</b> ({r['group']}) {html.cell(v)}, 95 % {html.interval(r[f'{endpoint}_interval'])}"
+        f"<br>worth {_labels(r['labels'])}; best of its first five loses {number(r['top5_regret'])}"
+        for r, v in zip(rows, values, strict=True)
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": values,
+        "y": list(names),
+        "text": said,
+        "hovertemplate": "%{text}<extra></extra>",
+        "visible": visible,
+        "error_x": {
+            "type": "data",
+            "array": above,
+            "arrayminus": below,
+            "thickness": 1.2,
+            "width": 3,
+            "color": "rgba(128,128,128,0.9)",
+        },
+        "marker": {
+            "size": 10,
+            "symbol": ["diamond" if r["primary"] else "circle" for r in rows],
+            "color": [html.HARM if r["harm"] else html.CHOSEN if r["primary"] else html.OTHER for r in rows],
+        },
+    }
+
+
+def _lines(judged: Mapping[str, Any], endpoint: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Where a random pick and the noise floor stand."""
+    # of "labels (oracle)" the part that is short
+    marks = {b["name"].partition("(")[2].rstrip(")") or b["name"]: b.get(endpoint) for b in judged["baselines"]}
+    if endpoint == "spearman":
+        marks = {"chance": 0.0}
+    found = [(name, x) for name, x in marks.items() if x is not None]
+    shapes = [
+        {
+            "type": "line",
+            "x0": x,
+            "x1": x,
+            "y0": 0,
+            "y1": 1,
+            "yref": "paper",
+            "line": {"dash": "dot", "width": 1.5, "color": "gray"},
+        }
+        for _, x in found
+    ]
+    close: dict[float, list[str]] = {}
+    for name, x in found:
+        close.setdefault(round(x, 2), []).append(name)
+    notes = [
+        {
+            "x": x,
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "text": ", ".join(names),
+            "xanchor": "left" if x < 0.5 else "center",
+            "font": {"size": 11},
+        }
+        for x, names in close.items()
+    ]
+    return shapes, notes
+
+
+def _table(judged: Mapping[str, Any]) -> str:
+    head = (
+        "criterion",
+        "group",
+        "normalised regret",
+        "95 %",
+        "regret",
+        "95 %",
+        "rank correlation",
+        "95 %",
+        "best of five",
+        "worth",
+        "harm",
+        "p",
+        "p corrected",
+    )
+    body = [
+        (
+            r["criterion"] + ("*" if r["primary"] else ""),
+            r["group"],
+            html.cell(r["normalised_regret"]),
+            html.interval(r["normalised_regret_interval"]),
+            number(r["regret"]),
+            html.interval(r["regret_interval"]),
+            html.cell(r["spearman"]),
+            html.interval(r["spearman_interval"]),
+            number(r["top5_regret"]),
+            _labels(r["labels"]),
+            "yes" if r["harm"] else "no",
+            number(r["p"]),
+            html.cell(r["p_corrected"]),
+        )
+        for r in judged["rows"]
+    ]
+    rest = [
+        (b["name"], "", html.cell(b["normalised_regret"]), "", html.cell(b["regret"]), *[""] * 8)
+        for b in judged["baselines"]
+    ]
+    styles = ["chosen" if r["primary"] else "" for r in judged["rows"]] + ["dim"] * len(rest)
+    notes = dict.fromkeys(n for r in judged["rows"] for n in (r["warning"], r["note"]) if n)
+    return html.table(head, [*body, *rest], styles) + html.items(["* was fixed in advance", *notes])
+
+
+def _labels(count: float | None) -> str:
+    return "–" if count is None else f"{count:.0f} labels"
+
+
+def _luck(judged: Mapping[str, Any]) -> str:
+    luck = judged["by_luck"]
+    least = luck["least_normalised_regret"]
+    regret = "" if least is None else f", and the luckiest has a normalised regret of {number(least)} half of the time"
+    return (
+        f"By luck alone, with accuracies dealt out at random, the best of {luck['criteria']} criteria reaches a rank"
+        f" correlation of {luck['best_spearman']:.2f} one time in twenty{regret}."
+    )
+
+
+def places(found: Configurations, choice: Choice, names: Sequence[str]) -> str:
+    """Where each of the criteria `names` ranks the leading configurations: what speaks for and against each."""
+    columns = {n: _ranks(found, n) for n in names if n in found.columns}
+    leaders = [choice.trial, *(r["trial"] for r in choice.runners_up)]
+    if choice.by in found.columns:
+        order = np.argsort(_ranks(found, choice.by), kind="stable")
+        leaders = [found.trials[i] for i in order][:LEADERS]
+    leaders = [t for t in leaders if t in found.trials]
+    if not columns or len(leaders) < 2:
+        return ""
+    head = ("trial", *(n.replace("_", " ") for n in columns))
+    body = [[str(t), *(_place(ranks[found.trials.index(t)]) for ranks in columns.values())] for t in leaders]
+    styles = ["chosen" if t == choice.trial else "" for t in leaders]
+    said = f"Places of the leading configurations by each criterion, of {len(found.trials)}:"
+    return html.paragraph(said) + html.table(head, body, styles)
+
+
+def _ranks(found: Configurations, name: str) -> Any:
+    """Place of each configuration, 1 the best; NaN without a value."""
+    values = found.columns[name].values
+    less = name not in CRITERIA or CRITERIA[name].smaller_is_better
+    return rankdata(values if less else -values, method="min", nan_policy="omit")
+
+
+def _place(rank: float) -> str:
+    return "–" if np.isnan(rank) else f"{rank:.0f}."
