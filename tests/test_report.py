@@ -123,8 +123,9 @@ def test_the_card_says_which_trial_and_why_apart_from_what_labels_say():
 
 
 def test_the_card_shows_rivals_gates_and_what_the_choice_is_worth():
-    found = searched()
+    found = replace(searched(), checkpoint={"epoch": 3, "last": 4, "says": "…"})
     page = report.card_page(found)
+    assert "<td>after epoch 3 of 4</td>" in page
     assert page.count("data:image/png;base64,") == 1 + card.RIVALS
     share = selection.agreement(found.rows, found.choice)["normalised_regret"]
     assert f"worth about {selection.worth(found.study.label_curve, share):.0f} labels" in page

@@ -40,6 +40,7 @@ class Material:
         study: its tables, labels apart.
         models: what there is to see of each trial and seed.
         pictures: PNG files of the chosen model.
+        checkpoint: of `overview.checkpoint`, which one of it to trust.
     """
 
     space: Space
@@ -48,6 +49,7 @@ class Material:
     study: selection.Study
     models: Mapping[Model, Drawn] = field(default_factory=dict)
     pictures: Sequence[Path] = ()
+    checkpoint: Mapping[str, Any] | None = None
 
     @cached_property
     def outcome(self) -> dict[str, Any]:
@@ -75,7 +77,10 @@ def gather(home: Home, study: str) -> Material:
     found = Material(space, records, rows, tables, sprites.drawn(artefacts))
     chosen = found.choice
     folder = open_store(home.checkpoints).pictures(study, chosen.trial) if chosen.trial is not None else None
-    return replace(found, pictures=sorted((folder / f"seed{chosen.seed}").glob("*.png"))) if folder else found
+    pictures = sorted((folder / f"seed{chosen.seed}").glob("*.png")) if folder is not None else []
+    return replace(
+        found, pictures=pictures, checkpoint=overview.checkpoint(home, study, records, found.outcome["choice"])
+    )
 
 
 def write(home: Home, study: str, output: Path, tables: Path | None = None) -> str:
@@ -159,7 +164,8 @@ def card_page(found: Material) -> str:
 
 def _card(found: Material) -> str:
     made = found.outcome
-    return card.section(found.study, found.choice, made["audit"], made["agreement"], found.judged, found.models)
+    facts = found.study, found.choice, found.checkpoint, made["audit"], made["agreement"], found.judged, found.models
+    return card.section(*facts)
 
 
 def _seeds(choice: selection.Choice) -> dict[int, int]:

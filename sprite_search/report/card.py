@@ -18,6 +18,7 @@ RIVALS = 3
 def section(
     study: Study,
     choice: Choice,
+    checkpoint: Mapping[str, Any] | None,
     audit: Mapping[str, Any],
     agreement: Mapping[str, Any] | None,
     judged: Mapping[str, Any] | None,
@@ -26,13 +27,14 @@ def section(
     """The card; what labels say stands apart and was not used.
 
     Args:
+        checkpoint: of `overview.checkpoint`, which one of the chosen training to trust.
         agreement: of `selection.agreement`, how the choice fares by labels.
         judged: of `selection.judge`.
         models: what there is to see of models.
     """
     oracle = study.space.get("objective", {}).get("oracle")
     told = html.paragraph("The search itself was told labels (oracle: true).", "note") if oracle else ""
-    left = [html.table(("", ""), _facts(study, choice), words=True), _gates(study, choice), _alarms(audit)]
+    left = [html.table(("", ""), _facts(study, choice, checkpoint), words=True), _gates(study, choice), _alarms(audit)]
     right = ["<h3>Why</h3>", html.items(choice.reasons), _settings(study, choice)]
     below = ["<h3>What could have leaked</h3>", _leaks(study)]
     body = [
@@ -56,16 +58,18 @@ def verdict(choice: Choice) -> str:
     return f"Trial {choice.trial}, seed {choice.seed}."
 
 
-def _facts(study: Study, choice: Choice) -> list[Sequence[str]]:
+def _facts(study: Study, choice: Choice, checkpoint: Mapping[str, Any] | None) -> list[Sequence[str]]:
     seeds = len({r.get("seed") for r in study.rows if r.get("trial") == choice.trial})
     redrawn = "not known: one seed each" if choice.reliability is None else f"{choice.reliability:.0%}"
     rejected = f", {len(choice.rejected)} more were not compared" if choice.rejected else ""
+    trusted = [("checkpoint", f"after epoch {checkpoint['epoch']} of {checkpoint['last']}")] if checkpoint else []
     budget = study.space.get("budget", {}).get("trials")
     found: list[Sequence[str]] = [
         ("data set", study.dataset),
         ("compared", f"{choice.candidates} configurations of {seeds or 'no'} seeds{rejected}"),
         ("chosen by", f"{choice.by.replace('_', ' ')}, {html.cell(choice.value)}; no label was seen"),
         ("reliability", f"{redrawn} (share of redraws of the seeds in which it leads)"),
+        *trusted,
     ]
     return [*found, ("searched", f"{budget} configurations")] if budget else found
 
@@ -75,7 +79,11 @@ def _beside(choice: Choice, models: Mapping[Model, Drawn]) -> str:
     leaders = [{"trial": choice.trial, "seed": choice.seed, "value": choice.value}, *choice.runners_up[:RIVALS]]
     there = [one for one in leaders if (one["trial"], one["seed"]) in models]
     if not there:
-        return html.paragraph("The sprites of these trials are not kept.") if choice.trial is not None else ""
+        return (
+            html.paragraph("Their sprites cannot be drawn here: there are no artefacts of these trials.")
+            if choice.trial is not None
+            else ""
+        )
     first = models[there[0]["trial"], there[0]["seed"]]
     shown = []
     for one in there:

@@ -14,7 +14,7 @@ function show(place, trial) {
   if (!panel || trial == null) return;
   const sheet = sheets[trial];
   const said = document.createElement("p");
-  said.textContent = sheet ? sheet.caption : `Trial ${trial}: its sprites are not kept.`;
+  said.textContent = sheet ? sheet.caption : `Trial ${trial}: there are no artefacts to draw its sprites from.`;
   panel.replaceChildren(said);
   if (sheet) panel.append(Object.assign(new Image(), { src: sheet.image, alt: sheet.caption }));
 }
