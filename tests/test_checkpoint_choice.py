@@ -110,6 +110,8 @@ def job(folder, epochs=3):
         "data": str(folder),
         "cpu": 1,
         "gpu": 0,
+        "gpu_memory": 0,
+        "rungs": [],
         "driver": 0,
     }
 

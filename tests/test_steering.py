@@ -7,8 +7,9 @@ from conftest import TINY_DIGITS, TINY_SCENES
 from sprite_search.selection.audit import AUDIT, AUDIT_SCENES
 from sprite_search.selection.compute import compute
 from sprite_search.selection.criteria import CRITERIA
+from sprite_search.selection.leakage import checklist
 from sprite_search.selection.steering import GATES, OBJECTIVES, REPORTED, refusal, reported
-from sprite_search.space import problems
+from sprite_search.space import load_space, problems
 from trainers import train
 from trainers.settings import TrialConfig
 
@@ -86,3 +87,17 @@ def test_gates_do_not_compare_across_what_moves_them(name):
     across = CRITERIA[name].not_across
     assert refusal(name, bound=True, searched=["optimizer.learning_rate"]) is None
     assert all(setting in refusal(name, bound=True, searched=[setting]) for setting in across)
+
+
+def test_the_checklist_of_leaks_names_all_that_steered(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "study: steered\ntrial: {dataset.name: digits, model.kind: clustering}\n"
+        "search: {decision.kind: [linear, min_loss]}\n"
+        "objective: [{minimize: val/hard_reconstruction}, {maximize: criteria/seed_agreement}]\n"
+        "constraints: {criteria/redundancy: {max: 0.9}}\nreplicates: 2\n"
+    )
+    found = {line["question"]: line for line in checklist(load_space(file).to_dict())}
+    asked = found["is the search's objective one of the criteria tested?"]
+    assert asked["answer"] == "yes" and "reconstruction, seed_agreement, redundancy" in asked["why"]
+    assert found["did the search's objective use labels?"]["answer"] == "no"

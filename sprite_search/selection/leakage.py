@@ -22,14 +22,20 @@ def checklist(space: Mapping[str, Any]) -> list[dict[str, str]]:
     metric = str(objective["metric"])
     steered = space["sampler"].get("name") != "random" and space["random_arm"] < 1
     pruned = space["pruner"].get("name", "none") != "none"
-    tested = _OBJECTIVES.get(metric, metric.removeprefix("criteria/"))
+    aims = [objective, *space.get("further_objectives", ())]
+    named = [str(one["metric"]) for one in (*aims, *space.get("constraints", ()))]
+    tested = [n for m in named if (n := _OBJECTIVES.get(m, m.removeprefix("criteria/"))) in CRITERIA]
     weights = [n for n in search if n.endswith(".weight")]
     found = [
-        ("did the search's objective use labels?", bool(objective["oracle"]), f"it is {metric}"),
+        (
+            "did the search's objective use labels?",
+            any(one["oracle"] for one in aims),
+            f"the search read {', '.join(named)}",
+        ),
         (
             "is the search's objective one of the criteria tested?",
-            tested in CRITERIA and steered,
-            f"{tested} steered the search: it is tested on a pool without what the search did not like"
+            bool(tested) and steered,
+            f"{', '.join(tested) or 'none of them'} steered the search: tested on a pool without what it did not like"
             if steered
             else "no sampler steered the search",
         ),
