@@ -89,6 +89,7 @@ def settings(name: str | None, as_json: bool) -> None:
 @click.option("--address", metavar="ADDRESS", envvar="RAY_ADDRESS", help="A Ray cluster [default: this machine].")
 @click.option("--allow-space-change", is_flag=True, help="Go on with a study whose space was changed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be tried; start and write nothing.")
+@click.option("--measure", is_flag=True, help="With --dry-run: train a few steps to say how long it takes.")
 @options.home
 @options.as_json
 def launch(
@@ -101,6 +102,7 @@ def launch(
     address: str | None,
     allow_space_change: bool,
     dry_run: bool,
+    measure: bool,
     home: str | None,
     as_json: bool,
 ) -> None:
@@ -108,6 +110,8 @@ def launch(
     from . import running
     from .space import load_space
 
+    if measure and not dry_run:
+        raise click.UsageError("--measure: goes with --dry-run; add that, or leave it out")
     where = Home.locate(home)
     loaded = load_space(
         space,
@@ -119,7 +123,7 @@ def launch(
         cluster=address is not None,
     )
     if dry_run:
-        _show(running.dry_run(loaded), as_json, "dry_run")
+        _show(running.dry_run(loaded, where, measure=measure), as_json, "dry_run")
         return
     found = running.launch(loaded, where, address=address, allow_space_change=allow_space_change, quiet=as_json)
     _show(found, as_json, "launched")

@@ -354,12 +354,17 @@ def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
 def dry_run(found: Mapping[str, Any]) -> None:
     """What a launch would do, then some configurations it might try."""
     for name, value in found.items():
-        if name == "samples" or value in (None, [], {}):
+        if name in ("samples", "estimate", "notes") or value in (None, [], {}):
             continue
         said = ", ".join(f"{v:g} {k}" for k, v in value.items()) if isinstance(value, Mapping) else value
         print(f"{name}: {', '.join(said) if isinstance(said, list) else said}")
     for i, sample in enumerate(found["samples"]):
         print(f"sample {i}: " + ", ".join(f"{n}={_cell(v)}" for n, v in sample.items()))
+    for note in found["notes"]:
+        print(f"note: {note}")
+    hours = found["estimate"]["hours"]
+    about = "not known" if hours is None else duration(3600 * hours)
+    print(f"time it takes: {about}; {found['estimate']['says']}")
 
 
 def probe(found: Mapping[str, Any]) -> None:

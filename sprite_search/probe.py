@@ -37,7 +37,7 @@ def probe(space: Space, home: Home, count: int) -> dict[str, Any]:
         )
     name, memory = there[0]
     seeds = list(range(space.replicates))
-    needed = [peak_memory(config, seeds, home.data) for config in islice(_drawn(space), count)]
+    needed = [peak_memory(config, seeds, home.data) for config in islice(drawn(space), count)]
     most = round(MARGIN * max(needed), 2)
     share = fitting(most, memory)
     return {
@@ -51,7 +51,7 @@ def probe(space: Space, home: Home, count: int) -> dict[str, Any]:
     }
 
 
-def _drawn(space: Space) -> Iterator[dict[str, Any]]:
+def drawn(space: Space) -> Iterator[dict[str, Any]]:
     """Configurations at random, without those whose settings do not go together."""
     from trainers.settings import SettingError, TrialConfig
 

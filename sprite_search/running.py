@@ -67,15 +67,35 @@ def opening(space: Space, home: Home) -> str:
         )
     if space.oracle:
         lines.append("oracle: this search is told labels; its choice is no example of choosing without them")
+    lines += notes(space)
     lines.append(f"everything is kept in {home.root}; the same command again goes on after any stop")
     return "\n".join(lines)
 
 
-def dry_run(space: Space) -> dict[str, Any]:
-    """What a launch would try."""
+def notes(space: Space) -> list[str]:
+    """What is worth knowing of the sampler before a search begins, beside what `check` refuses."""
+    from .space.reading_samplers import at_random
+    from .study.samplers import GP_SEES
+    from .study.sequential import most
+
+    name, said = space.sampler["name"], []
+    if blind := at_random(space):
+        what = "numbers that every trial has" if name == "cmaes" else "what every trial has"
+        said.append(f"{name} draws {', '.join(blind)} at random, as it models only {what}; tpe models all")
+    if name == "gp" and space.budget.trials > GP_SEES:
+        said.append(f"gp looks at {GP_SEES} trials, the newest and the best: more would take it seconds each time")
+    if name == "sequential_grid":
+        order = ", ".join(space.sampler["order"])
+        said.append(f"sequential_grid takes at most {most(space)} configurations: {order}, each keeping the winner")
+    return said
+
+
+def dry_run(space: Space, home: Home, *, measure: bool = False) -> dict[str, Any]:
+    """What a launch would try, and how long it would take; see `estimate.estimate`."""
+    from .estimate import estimate
     from .study.launch import dry_run as sample
 
-    return sample(space)
+    return {**sample(space), "estimate": estimate(space, home, measure=measure), "notes": notes(space)}
 
 
 def stop(home: Home, study: str) -> str:

@@ -232,6 +232,47 @@ def peak_memory(config: dict[str, Any], seeds: list[int], data: Path) -> float:
     return (torch.cuda.max_memory_reserved() + whole[few:].nbytes) / 2**30
 
 
+def seconds(config: dict[str, Any], seeds: list[int], data: Path, cpu: float) -> float:
+    """Seconds that a trial takes on this machine, reckoned from a few steps with all transformations in use.
+
+    Training and evaluation on held-out images are timed apart, each on whole batches after a first time that does
+    not count, and multiplied to all epochs and reports.
+    """
+    import torch
+
+    from trainers import datasets
+    from trainers.settings import TrialConfig
+    from trainers.training import Trainer
+
+    torch.set_num_threads(max(1, int(cpu)))
+    every = {n: v for n, v in config.items() if n not in ("transformations.first", "transformations.last")}
+    members = [TrialConfig.from_flat({**every, "transformations.strategy": "all", "seed": s}) for s in seeds]
+    whole, training = datasets.load(members[0], data), members[0].training
+    few = whole.train[: 2 * training.batch_size]
+    held_out = whole.held_out[: 2 * training.batch_size]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer = Trainer(members, datasets.Dataset(whole.arrays, few, held_out, whole.name), device)
+    times = []
+    for _ in range(2):
+        began = _now(device)
+        sums = trainer.one_epoch()
+        trained = _now(device)
+        trainer.epoch += 1
+        trainer.metrics(sums)
+        times.append((trained - began, _now(device) - trained))
+    step, judged = times[1]
+    reports = -(-training.epochs // training.report_every)
+    return training.epochs * step * len(whole.train) / len(few) + reports * judged * len(whole.held_out) / len(held_out)
+
+
+def _now(device: str) -> float:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def _fault(
     name: str, job: dict[str, Any], *, resumed: bool = False, metrics: list[dict[str, float]] | None = None
 ) -> None:

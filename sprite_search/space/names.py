@@ -41,6 +41,8 @@ SAMPLERS: dict[str, str | None] = {
 LEARNING = ("tpe", "gp")
 HEEDLESS = ("cmaes",)
 SINGLE = ("cmaes", "sequential_grid")
+#: Samplers that model what all trials have in common; the rest they draw at random.
+COMMON = ("gp", "cmaes", "nsga2")
 
 #: Keys a sampler's or pruner's mapping may have.
 SAMPLER_KEYS = {"name": str, "seed": int, "startup": int, "population": int, "order": list}

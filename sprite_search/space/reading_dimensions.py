@@ -156,21 +156,21 @@ def _unusable(
             yield f"cannot follow {named[1]}, which is {known[named[1]].type.__name__}; follow a number"
         elif named[1] == name:
             yield "follows itself; give a number, or another setting"
-        elif missing := _missing(name, named[1], fixed, search):
-            yield f"follows {named[1]}, which applies only when {missing}; follow a setting that always applies here"
+        elif lacking := missing(name, named[1], fixed, search):
+            yield f"follows {named[1]}, which applies only when {lacking}; follow a setting that always applies here"
 
 
-def _missing(name: str, other: str, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> str:
-    """The condition under which `other` applies that may not hold where `name` applies; empty where all do."""
+def missing(name: str, other: str, fixed: Mapping[str, Scalar], search: Mapping[str, Dimension]) -> str:
+    """When `other` applies, if that may not be so where `name` applies (without a name: ever); empty if it is."""
     known = catalogue()
     for condition, allowed in known[other].conditions.items():
-        mine = known[name].conditions.get(condition)
+        mine = known[name].conditions.get(condition) if name else None
         if mine == allowed or (isinstance(mine, tuple) and set(mine) <= set(allowed)):
             continue
         values = search[condition].possible() if condition in search else _values(condition, fixed, search)
         if values is None or not all(_holds(v, allowed) for v in values):
             return known[other].when()
-        if beyond := _missing(name, condition, fixed, search):
+        if beyond := missing(name, condition, fixed, search):
             return beyond
     return ""
 

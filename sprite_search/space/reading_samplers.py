@@ -9,7 +9,7 @@ from trainers.families import suggestion
 from . import names
 from .document import Entry
 from .model import Space
-from .reading_dimensions import Wrong
+from .reading_dimensions import Wrong, missing
 
 
 def check_sampler(space: Space, top: Mapping[str, Entry], where: Mapping[str, Entry], wrong: Wrong) -> None:
@@ -62,3 +62,21 @@ def _one_after_the_other(space: Space, top: Mapping[str, Entry]) -> Iterator[tup
     for item in given.value if given is not None and isinstance(given.value, list) else ():
         if item.value not in space.search:
             yield item, "sampler.order", f"{item.value} is not searched; {suggestion(str(item.value), space.search)}"
+
+
+def at_random(space: Space) -> list[str]:
+    """Searched settings that the sampler draws at random, as they do not always apply or, to CMA-ES, are choices."""
+    sampler = space.sampler["name"]
+    if sampler not in names.COMMON:
+        return []
+    blind = []
+    for name, dimension in space.search.items():
+        choice = dimension.kind == "categorical" or dimension.otherwise is not None
+        if dimension.otherwise is not None or not _always(name, space) or (choice and sampler == "cmaes"):
+            blind.append(name)
+    return blind
+
+
+def _always(name: str, space: Space) -> bool:
+    """Whether a setting applies in every configuration of a space."""
+    return not missing("", name, space.fixed, space.search)

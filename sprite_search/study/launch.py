@@ -270,6 +270,8 @@ def dry_run(space: Space, count: int = 5) -> dict[str, Any]:
     return {
         "study": space.name,
         "profile": space.profile,
+        "aim": space.aim,
+        "sampler": space.sampler["name"],
         "samples": [{n: v for n, v in space.sample(seed).items() if n in space.search} for seed in range(count)],
         "trials": space.budget.trials,
         "replicates": space.replicates,

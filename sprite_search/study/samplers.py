@@ -14,7 +14,7 @@ from .seeds import SeedPruner, beyond_interval, wilcoxon
 
 _STARTUP = 10
 _POPULATION = 20  #: of NSGA-II; Optuna's 50 are more than most of our searches have in all
-_GP_SEES = 300  #: trials that a Gaussian process looks at: a suggestion takes 0.4 s with 200, 3 s with 1,000
+GP_SEES = 300  #: trials that a Gaussian process looks at: a suggestion takes 0.4 s with 200, 3 s with 1,000
 
 
 def sampler(space: Space, number: int) -> optuna.samplers.BaseSampler:
@@ -35,7 +35,7 @@ def sampler(space: Space, number: int) -> optuna.samplers.BaseSampler:
                 return optuna.samplers.QMCSampler(seed=int(given.get("seed", 0)), warn_independent_sampling=False)
             case "gp":
                 gp = optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-                return Bounded(gp, most=_GP_SEES)
+                return Bounded(gp, most=GP_SEES)
             case "cmaes":
                 return Bounded(
                     optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
