@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -16,6 +18,7 @@ from sprite_search.failures import explain
 from sprite_search.options import Assignment, Duration
 
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "sklearn")
+SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "quickstart.yaml"
 
 
 def commands(group=main, path=()):
@@ -44,6 +47,25 @@ def test_help_imports_nothing_heavy():
         imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in traced.splitlines()}
         assert "click" in imported
         assert not imported.intersection(HEAVY)
+
+
+def test_a_dry_run_starts_and_writes_nothing(tmp_path):
+    """What is never imported starts no process and opens no database."""
+    program = f"""
+import sys
+from pathlib import Path
+from sprite_search.cli import main
+main(["launch", {str(SPACE)!r}, "--dry-run"], standalone_mode=False)
+assert not {{"ray", "mlflow"}} & set(sys.modules), "would be slow, too"
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPRITE_", "MLFLOW_", "RAY_"))}
+    environment["PYTHONPATH"] = str(SPACE.parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sample 4: " in done.stdout and "resources: " in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,23 @@
 """Whatever is killed, whenever: the same command again goes on, and the books are right in the end."""
 
+import os
 import random
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from launching import EPOCHS, check_books, finish, launch, records, space_file, start, wait_for
+from servers import mlflow_server, postgresql
 
 from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
 
+ROOT = Path(__file__).parents[1]
 BEFORE_ANYTHING_RUNS = 1 / 8  #: share of random kills that come this early
 FAULTS = ("after_checkpoint", "after_create_run")
 
@@ -75,6 +82,28 @@ def test_a_study_whose_driver_is_killed_twenty_times_loses_nothing(tmp_path):
     check_survives(tmp_path, [kill_at_random(random.Random(seed)) for seed in range(20)], trials=40)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_a_study_whose_driver_is_killed_three_times_loses_nothing",
+        "test_what_goes_wrong_in_a_worker_concerns_its_trial_alone",
+    ],
+)
+def test_the_same_on_postgresql_and_an_mlflow_server(tmp_path, name):
+    with postgresql() as database:
+        runs = database.create("runs").replace("://", "+psycopg://")
+        with mlflow_server(runs, str(tmp_path / "runs")) as (address, _):
+            stores = {"SPRITE_STUDY_STORE": database.create("studies"), "MLFLOW_TRACKING_URI": address}
+            # in a process of its own, which ends its connections; that it leaves them to the end is no matter here
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+            done = subprocess.run(
+                [*command, f"{__file__}::{name}"], env={**os.environ, **stores}, capture_output=True, text=True
+            )
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
 def test_what_goes_wrong_in_a_worker_concerns_its_trial_alone(tmp_path):
     home, space = Home(tmp_path / "home"), space_file(tmp_path, pruner={"name": "none"})
     status, said = launch(space, home, fault="worker_dies:2,nan:4,poison:5")
@@ -103,3 +132,12 @@ def test_what_goes_wrong_in_a_worker_concerns_its_trial_alone(tmp_path):
     assert status == 1, said
     assert "2 trials failed" in said and "budget.max_failed" in said and "Traceback" not in said
     assert len(records(home)) == len(found), "more than the user allows have failed: nothing is begun"
+
+
+def test_every_test_that_the_page_of_faults_names_is_there():
+    page = (ROOT / "docs" / "faults.md").read_text()
+    for row in page.splitlines():
+        file = None
+        for module, name in re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)`", row):
+            file = module or file
+            assert file and re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), row

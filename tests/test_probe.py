@@ -11,13 +11,22 @@ from launching import EPOCHS, TINY, space_file
 
 from sprite_search.cli import main
 from sprite_search.errors import InputError
+from sprite_search.home import Home
 from sprite_search.machine import fitting, too_little_memory
 from sprite_search.space import load_space
 from sprite_search.space.model import Resources
+from sprite_search.study.driver import Driver
 from sprite_search.study.launch import launch
+from sprite_search.study.ledger import Ledger
 from sprite_search.trial import SpriteTrial
 
 GIB = 2**30
+
+
+class NoTracker:
+    def begin(self, record, seeds): ...
+    def log(self, record, history): ...
+    def end(self, record, history): ...
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def test_a_launch_refuses_it_before_anything_starts(device, tmp_path, mlflow_hom
 
 def test_a_worker_on_a_smaller_gpu_than_was_thought_ends_the_search_and_blames_no_trial(device, tmp_path):
     job = {"study": "tiny", "number": 0, "attempt": 1, "config": {}, "seeds": [0], "cpu": 1, "driver": 0}
-    job |= {"checkpoints": str(tmp_path / "c"), "data": str(tmp_path), "gpu": 0.25, "gpu_memory": 7.0}
+    job |= {"checkpoints": str(tmp_path / "c"), "data": str(tmp_path), "gpu": 0.25, "gpu_memory": 7.0, "rungs": []}
     trial = SpriteTrial(config={"job": job})
     try:
         result = trial.step()
@@ -106,3 +115,40 @@ def test_without_a_gpu_the_probe_says_where_to_run_it(tmp_path, monkeypatch):
     done = probed(tmp_path)
     assert isinstance(done.exception, InputError) or done.exit_code == 2
     assert "no GPU to measure on" in (str(done.exception) + done.output)
+
+
+def test_a_trial_that_runs_out_of_its_share_gets_twice_the_share_once_and_then_fails_alone(tmp_path):
+    space = load_space(space_file(tmp_path, budget={"trials": 3}))
+    space = dataclasses.replace(space, resources=Resources(gpu=0.25))
+    home = Home(tmp_path / "home").create()
+    driver = Driver(Ledger.create(home, space), space, home, NoTracker())
+    spent = {"failed": "GPU memory ran out; search smaller models", "oom": True}
+    first, second = driver.next("a"), driver.next("b")
+    assert (first["gpu"], second["gpu"]) == (0.25, 0.25)
+    assert not driver.reported("a", spent)
+    again = driver.next("c")
+    assert (again["number"], again["attempt"], again["gpu"]) == (first["number"], 2, 0.5)
+    relaunched = Driver(Ledger.create(home, space), space, home, NoTracker())
+    taken = {job["number"]: job["gpu"] for job in (relaunched.next("d"), relaunched.next("e"))}
+    assert taken == {first["number"]: 0.5, second["number"]: 0.25}, "a new driver knows"
+    assert not relaunched.reported("d" if relaunched.jobs["d"].number == first["number"] else "e", spent)
+    states = {r.number: (r.state, r.reason) for r in relaunched.ledger.records()}
+    assert states[first["number"]] == ("failed", spent["failed"]) and states[second["number"]][0] == "running"
+
+
+def test_a_worker_tells_memory_of_the_gpu_from_that_of_the_machine(tmp_path):
+    job = {"study": "tiny", "number": 0, "attempt": 1, "config": {}, "seeds": [0], "cpu": 1, "driver": 0}
+    job |= {"checkpoints": str(tmp_path / "c"), "data": str(tmp_path), "gpu": 0, "gpu_memory": None, "rungs": []}
+    trial = SpriteTrial(config={"job": job})
+
+    def ends(error):
+        raise error
+        yield
+
+    try:
+        for error, gpu in ((torch.OutOfMemoryError("CUDA out of memory"), True), (MemoryError(), False)):
+            trial.reports = ends(error)
+            result = trial.step()
+            assert result["oom"] is gpu and "memory ran out" in result["failed"] and not result["fatal"]
+    finally:
+        trial.cleanup()

@@ -113,6 +113,26 @@ def test_a_finished_trial_is_one_run_with_a_child_per_seed(home):
     assert [m.timestamp for m in times] == [1_700_000_000_000 + e for e in (1, 2, 3, 4)]
 
 
+def test_ten_thousand_points_are_all_written_once(home):
+    seeds, names = range(5), [f"train/{i}" for i in range(20)]
+    reports = [
+        {"epoch": e, "time": 1_700_000_000_000 + e, "metrics": [{n: e + s / 10 for n in names} for s in seeds]}
+        for e in range(1, 101)
+    ]
+    track = opened(home)
+    track.begin(record(seeds=5), list(seeds))
+    for entry in reports:
+        track.log(record(seeds=5), [entry])
+    track.end(record(state="complete", epoch=4, seeds=5), reports)
+    assert track.close(patience=300) == []
+    children = [runs(home)[f"toy/0/{seed}"][0].info.run_id for seed in seeds]
+    with closing(sqlite3.connect(home.root / "mlflow.db")) as database:
+        found = database.execute("SELECT run_uuid, key, step, value FROM metrics WHERE key LIKE 'train/%'").fetchall()
+    points = [(children.index(run), key, step, value) for run, key, step, value in found if run in children]
+    assert len(points) == 10_000
+    assert set(points) == {(s, n, e, e + s / 10) for s in seeds for n in names for e in range(1, 101)}
+
+
 def test_pictures_configuration_and_curves_are_artifacts(home, tmp_path):
     import yaml
 
