@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .combination import TERMS, WAYS
 from .criteria import CRITERIA, Criterion, Row, criterion, metric, number
-from .pool import Candidate, candidates, without_labels
+from .pool import Candidate, by_trial, candidates, without_labels
 from .preregistered import BORDA, BORDA_SCENES
 
 #: A choice is good when it loses at most this share of what a random one loses.
@@ -91,7 +91,8 @@ def choose(
     Raises:
         ValueError: `by` is not known, or the objective is a label metric.
     """
-    rows, notes = _fresh(without_labels(rows))
+    ordered = [r for group in by_trial(without_labels(rows)).values() for r in group]  # ties go by order
+    rows, notes = _fresh(ordered)
     by, rows, judge, more = judged(rows, by, metric, direction)
     kept, rejected = candidates(rows, judge)
     ranked = sorted(kept, key=lambda c: (c.cost, c.trial))

@@ -102,14 +102,12 @@ def _not_finished(row: Row) -> str | None:
 
 
 def _not_comparable(candidate: Candidate) -> str | None:
-    bad = [s for s in candidate.seeds if not math.isfinite(s.cost)]
-    if bad:
-        return f"gave no finite value, {_seeds(bad)}"
     sick = [s for s in candidate.seeds if s.problem is not None]
     if 2 * len(sick) > len(candidate.seeds):
         problems = dict.fromkeys(s.problem for s in sick)
         return "; ".join(f"{p}, {_seeds([s for s in sick if s.problem == p])}" for p in problems)
-    return None
+    bad = [s for s in candidate.seeds if not math.isfinite(s.cost)]
+    return f"gave no finite value, {_seeds(bad)}" if bad else None
 
 
 def _seeds(seeds: list[Seed]) -> str:
@@ -133,7 +131,7 @@ def gates(row: Row, by: Criterion) -> list[Gate]:
     def gate(asks: str, value: float, fails: bool, problem: str) -> Gate:
         return Gate(asks, value, problem if fails else None)
 
-    found = [gate("a finite value", value, not math.isfinite(value), "diverged: its value is not finite")]
+    found = []
     if number(row, "sprites.count") >= 2:
         said = f"collapsed: nearly every image gets the same sprite ({effective:.2g} effective sprites)"
         found.append(gate(f"at least {COLLAPSED:g} effective sprites", effective, effective < COLLAPSED, said))
@@ -145,7 +143,8 @@ def gates(row: Row, by: Criterion) -> list[Gate]:
         area = number(row, "val/mask_area")
         said = "uses a sprite as a second background: its masks cover the image"
         found.append(gate(f"masks cover at most {WHOLE_IMAGE:.0%} of the image", area, area > WHOLE_IMAGE, said))
-    return found
+    # the last, as a combination has no value for what failed before
+    return [*found, gate("a finite value", value, not math.isfinite(value), "diverged: its value is not finite")]
 
 
 def problem(row: Row, by: Criterion) -> str | None:
