@@ -39,7 +39,7 @@ def test_the_table_of_trials_has_it_for_each_configuration(capsys):
         for seed, value in enumerate(own)
     ]
     rows.append({**shared, "trial": 3, "seed": None, "state": "failed", "value": None})
-    found = overview.table(Space(name="s"), rows)
+    found = overview.table(Space(name="s"), [], rows)
     by_trial = {r["trial"]: r for r in found["trials"]}
     assert by_trial[0]["value_se"] == pytest.approx(stats.sem(VALUES[0]))
     half = stats.t.ppf(0.975, 2) * stats.sem(VALUES[0])
@@ -49,7 +49,7 @@ def test_the_table_of_trials_has_it_for_each_configuration(capsys):
     printing.trials(found)
     said = capsys.readouterr().out
     assert "95 %" in said and "-0.01279 … 0.7461" in said
-    printing.trials(overview.table(Space(name="s"), [r for r in rows if r["trial"] > 1]))
+    printing.trials(overview.table(Space(name="s"), [], [r for r in rows if r["trial"] > 1]))
     assert "95 %" not in capsys.readouterr().out
 
 
