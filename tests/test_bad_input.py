@@ -211,6 +211,15 @@ ARGUMENTS = {
     "a setting that is a date": (("launch", "toy.yaml", "--set", "dataset.name=2024-01-01"), "dataset.name"),
     "a study outside of the home": (("launch", "toy.yaml", "--study", "../toy"), "--study", "'../toy'"),
     "a study without a name": (("launch", "toy.yaml", "--study", ""), "--study", "letters"),
+    "no folder of images": (("launch", "toy.yaml", "--set", "dataset.name=folder"), "dataset.path", "is not set"),
+    "a folder of images that is not there": (
+        ("launch", "toy.yaml", "--set", "dataset.name=folder", "--set", "dataset.path=photos"),
+        "photos",
+    ),
+    "a folder without images": (
+        ("launch", "toy.yaml", "--set", "dataset.name=folder", "--set", "dataset.path=."),
+        "image",
+    ),
     "no duration": (("launch", "toy.yaml", "--time-budget", "2"), "2h"),
     "no trials": (("launch", "toy.yaml", "--trials", "0"), "--trials"),
     "more GPUs than there are": (("launch", "toy.yaml", "--set", "resources.gpu=64"), "64", "--set resources.gpu=0"),
@@ -276,6 +285,18 @@ def test_a_changed_space_is_refused_with_the_difference(study):
     before = run("trials", "toy", "--json", "--home", study.root).output
     refused(run("launch", "toy.yaml", "--home", study.root), "optimizer.learning_rate", "--allow-space-change")
     assert run("trials", "toy", "--json", "--home", study.root).output == before
+
+
+def test_a_study_that_asked_for_nothing_yet_takes_another_space(here):
+    """As a launch leaves it that ended before its first trial: the mended file is launched under the same name."""
+    from sprite_search.study.ledger import Ledger
+
+    home = Home.locate("home")
+    Ledger.create(home, load_space("toy.yaml"))
+    Path("toy.yaml").write_text(GOOD.replace("minimize", "maximize").replace("1.0e-2", "1.0e-1"))
+    changed = load_space("toy.yaml")
+    assert Ledger.create(home, changed).ask(changed) is not None
+    assert Ledger.open(home, "toy").space() == changed
 
 
 def test_a_study_that_another_process_runs(study):

@@ -91,7 +91,7 @@ def choose(
     Raises:
         ValueError: `by` is not known, or the objective is a label metric.
     """
-    ordered = [r for group in by_trial(without_labels(rows)).values() for r in group]  # ties go by order
+    ordered = [dict(r) for group in by_trial(without_labels(rows)).values() for r in group]  # ties go by order
     rows, notes = _fresh(ordered)
     by, rows, judge, more = judged(rows, by, metric, direction)
     kept, rejected = candidates(rows, judge)

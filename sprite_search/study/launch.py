@@ -73,6 +73,8 @@ def launch(
     """
     began = time.monotonic()
     _check_machine(space, address)
+    if _is_new(space, home):
+        _dataset(space, home)  # what is missing is told before anything is made
     home.create()
     folder = home.study(space.name)
     with lease(folder), store_lease(home.study_store, space.name):
@@ -95,6 +97,16 @@ def launch(
         driver.stop_file.unlink(missing_ok=True)
         note = None if interrupted else _left_undone(ledger, space, driver.closed())
         return Result(records, interrupted, time.monotonic() - began, driver.started, note)
+
+
+def _is_new(space: Space, home: Home) -> bool:
+    from .ledger import Ledger
+
+    try:
+        Ledger.open(home, space.name)
+    except InputError:
+        return True
+    return False
 
 
 def _nothing_to_do(ledger: Ledger, space: Space, home: Home) -> bool:

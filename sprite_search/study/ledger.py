@@ -82,6 +82,8 @@ class Ledger:
     def create(cls, home: Home, space: Space, *, allow_space_change: bool = False) -> Ledger:
         """The study of a space, made or taken up again; one that is taken up unchanged is not written to.
 
+        A study that was never asked for a configuration holds nothing of its space yet, and may change freely.
+
         Raises:
             InputError: the study exists with another space, and that was not allowed.
         """
@@ -92,6 +94,9 @@ class Ledger:
             cls._sources(home, space)  # what is not there is told before anything is made
             ledger = cls(optuna.create_study(study_name=space.name, storage=store, directions=_directions(space)))
         known = ledger.study.user_attrs.get("space")
+        if known not in (None, space.to_dict()) and not ledger._begun():
+            optuna.delete_study(study_name=space.name, storage=store)
+            return cls.create(home, space)
         if known is not None:
             ledger._refuse_change(Space.from_dict(known), space, allow_space_change)
         ledger._transfer(home, space)
@@ -99,6 +104,9 @@ class Ledger:
         if known != space.to_dict():
             ledger.study.set_user_attr("space", space.to_dict())
         return ledger
+
+    def _begun(self) -> bool:
+        return any(t.state != TrialState.WAITING for t in self._all())
 
     def _refuse_change(self, before: Space, space: Space, allowed: bool) -> None:
         changes = before.diff(space)
