@@ -65,7 +65,7 @@ def test_a_kill_costs_each_running_trial_at_most_what_it_trained_since_its_last_
 
     trained = Trainer.one_epoch
     monkeypatch.setattr(Trainer, "one_epoch", one_epoch)
-    monkeypatch.setattr(SpriteTrial, "_draw", lambda self, folder: None)  # pictures take the longest
+    monkeypatch.setattr(SpriteTrial, "_draw", lambda self, folder, history: None)  # pictures take the longest
     for _ in range(KILLS):
         left = iter(range(draw.randint(3, 20), -1, -1))
         with pytest.raises(Killed):
