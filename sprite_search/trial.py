@@ -109,7 +109,6 @@ class SpriteTrial(tune.Trainable):
         from trainers.checkpoint import Models
         from trainers.settings import TrialConfig
 
-        from .pictures import curves
         from .selection.steering import reported
         from .trusted import kept, places
 
@@ -153,9 +152,7 @@ class SpriteTrial(tune.Trainable):
                 if found:
                     artefacts.write(folder, found, images=progress.thumbnails())
                 if last or rung:
-                    self._draw(folder)
-                if last:
-                    curves(history, folder / "pictures" / "curves.png")
+                    self._draw(folder, history if last else [])
 
             self.store.save(job["study"], job["number"], progress.epoch, write, history)
             _fault("after_checkpoint", job)
@@ -186,7 +183,8 @@ class SpriteTrial(tune.Trainable):
             return None, []
         return latest, history
 
-    def _draw(self, folder: Path) -> None:
+    def _draw(self, folder: Path, history: list[dict[str, Any]]) -> None:
+        """Draws what each member learnt and, where there is a history, its course."""
         from trainers import datasets, load
         from trainers.kinds import OfPoints
 
@@ -197,6 +195,8 @@ class SpriteTrial(tune.Trainable):
             dataset = datasets.load(model.config, Path(self.job["data"]))
             drawn = point_pictures if issubclass(model.config.parts["dataset"], OfPoints) else pictures
             drawn.save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
+        if history:
+            pictures.curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}
