@@ -166,7 +166,19 @@ def learned(found: Found) -> str:
     if not any(o["scheme"] == "family left out" for o in found["learned"]):
         said = "There is nothing to learn from yet: that takes studies of two families at least."
     return (
-        _table(("selector", "scheme", "studies", "normalised regret", "worst", "Spearman", "harm"), body)
+        _table(
+            (
+                "selector",
+                "scheme",
+                "studies",
+                "normalised regret",
+                "worst",
+                "Spearman",
+                "harm",
+                "p, better than `borda`",
+            ),
+            body,
+        )
         + f"\n\n{said}"
     )
 
