@@ -311,6 +311,7 @@ def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
         if axes is figure.axes[0]:
             for seed in range(seeds if seeds > 1 else 0):
                 axes.plot([], [], color=PALETTE[seed % (len(PALETTE) - 1) + 1] / 255, label=f"seed {seed}")
-        axes.legend(fontsize=8, frameon=False)
+        # a fixed place: to find the best one may take longer than the rest
+        axes.legend(fontsize=8, frameon=False, loc="upper right" if title.startswith("recon") else "lower right")
     figure.savefig(file)
     return file

@@ -1,5 +1,6 @@
 """The benchmarks run, on something tiny, and print what they promise."""
 
+import dataclasses
 import runpy
 import sys
 from pathlib import Path
@@ -125,3 +126,63 @@ def test_choices_on_synthetic_tables_are_good_where_criteria_agree_and_withheld_
     valid, chance = measured((30, 3, 0.9, 0.0), 15), measured((30, 3, 0.0, 0.0), 15)
     assert valid["normalised regret"] < 0.1 and valid["reliable"] > 0.8 and valid["good when reliable"] > 0.9
     assert chance["reliable"] < 0.1 and chance["normalised regret"] > 0.5
+
+
+TOY = """
+study: toy
+trial: {dataset.name: digits, training.epochs: 4}
+search:
+  optimizer.learning_rate: [1.0e-3, 1.0e-2]
+  regularisers.frequency.weight: [0.0, 0.01, 1.0]
+objective: {minimize: val/hard_reconstruction}
+profiles:
+  ranges:
+    search:
+      optimizer.learning_rate: {log: [1.0e-3, 1.0e-2]}
+      regularisers.frequency.weight: {log: [1.0e-2, 1.0], or: 0}
+"""
+#: (learning rate, weight) -> error and accuracy at the end; the most accurate is not the one of least error
+ENDS = {
+    ("0.001", "0.0"): (0.5, 0.3), ("0.01", "0.0"): (0.4, 0.2), ("0.001", "0.01"): (0.3, 0.6),
+    ("0.001", "1.0"): (0.2, 0.5), ("0.01", "0.01"): (0.6, 0.9), ("0.01", "1.0"): (0.1, 0.1),
+}  # fmt: skip
+
+
+def test_a_search_is_replayed_from_a_table(tmp_path):
+    from sprite_search.space import load_space
+    from sprite_search.space.model import Budget
+
+    (tmp_path / "toy.yaml").write_text(TOY)
+    lines = ["optimizer.learning_rate,regularisers.frequency.weight,seed,epoch,val/hard_reconstruction,labels/accuracy"]
+    lines += [f"{r},{w},0,{e},{error + 4 - e},{a}" for (r, w), (error, a) in ENDS.items() for e in (2, 4)]
+    (tmp_path / "toy.csv").write_text("\n".join(lines))
+    made = runpy.run_path(str(BENCHMARKS / "efficiency.py"))
+    table = made["Table"](load_space(tmp_path / "toy.yaml"), tmp_path / "toy.csv")
+    assert table.nearest({"optimizer.learning_rate": 0.0032, "regularisers.frequency.weight": 0.09}) == (0.01, 0.01)
+    assert table.nearest({"optimizer.learning_rate": 0.003, "regularisers.frequency.weight": 0.0}) == (0.0, 0.001)
+    # by labels: of the three weights 0.01, then of the two rates 0.01; settings come in the order of the catalogue
+    walked = list(made["one_after_the_other"](table))
+    assert [key for key, *_ in walked] == [(0.0, 0.001), (0.01, 0.001), (1.0, 0.001), (0.01, 0.01)]
+    assert max(walked, key=lambda w: w[2]) == ((0.01, 0.01), pytest.approx(0.6), 0.9)
+
+    ranges = load_space(tmp_path / "toy.yaml", profile="ranges")
+    ranges = dataclasses.replace(ranges, sampler={"name": "random", "seed": 0}, budget=Budget(trials=60))
+    path = made["searched"](ranges, table, 160)
+    assert [s.epochs for s in path] == list(range(0, 164, 4)) and path[-1].trials == 40, "nothing is pruned"
+    assert (path[-1].error, path[-1].accuracy) == (pytest.approx(0.1), 0.1), "chosen by the error, without labels"
+    assert made["reached"](path, 0.11).accuracy == 0.1 and made["reached"](path, 0.05) is None
+    assert made["at"](path, 11).epochs == 8
+
+
+def test_a_table_has_every_configuration_once_and_is_gone_on_with(tmp_path, capsys):
+    made = runpy.run_path(str(BENCHMARKS / "tabulate.py"))
+    small = TOY.replace("training.epochs: 4", "training.epochs: 2, dataset.images: 60, encoder.width: 4")
+    (tmp_path / "toy.yaml").write_text(small)
+    asked = [str(tmp_path / "toy.yaml"), str(tmp_path / "toy.csv")]
+    made["main"](asked)
+    first = (tmp_path / "toy.csv").read_text()
+    rows = [line.split(",") for line in first.splitlines()[1:]]
+    assert sorted(tuple(r[:4]) for r in rows) == sorted((w, r, "0", e) for r, w in ENDS for e in "12")
+    assert "group 1 of 1: 6 members" in capsys.readouterr().out
+    made["main"](asked)
+    assert (tmp_path / "toy.csv").read_text() == first and capsys.readouterr().out == ""
