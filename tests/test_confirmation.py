@@ -161,7 +161,7 @@ def test_it_is_counted_apart_from_the_search_wherever_trials_are_counted(home, c
     assert found["spent"]["all"]["trials"] == 8 + TOP
     printing.status([found])
     assert "8 (+3 again)" in capsys.readouterr().out
-    summary = report._summary(run.space, run.records)
+    summary = report.search.summary(run.space, run.records)
     assert "8 complete, of 8 configurations" in summary
     assert "trained again on fresh seeds: 3, the best of the search" in summary
 

@@ -71,8 +71,8 @@ def ways(installed):
 
 def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel):
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
-    ours = {f.relative_to(ROOT).as_posix() for p in ("sprite_search", "trainers") for f in (ROOT / p).rglob("*.py")}
-    assert names == ours
+    files = (f for p in ("sprite_search", "trainers") for s in ("py", "css", "js") for f in (ROOT / p).rglob(f"*.{s}"))
+    assert names == {f.relative_to(ROOT).as_posix() for f in files}
 
 
 def test_the_wheel_is_marked_private(wheel):

@@ -82,12 +82,12 @@ def launch(
 
         ledger = Ledger.create(home, space, allow_space_change=allow_space_change)
         (folder / "stop").unlink(missing_ok=True)
+        if ledger.remaining(space) and not any(r.state == "running" for r in ledger.records()):
+            _refuse_failures(space, ledger.records())
         if _nothing_to_do(ledger, space, home):
             _reconcile(ledger, space, home)
             note = _left_undone(ledger, space, used_up(space, ledger.records(), busy_hours(ledger.records())))
             return Result(tuple(ledger.records()), False, time.monotonic() - began, 0, note)
-        if not any(r.state == "running" for r in ledger.records()):
-            _refuse_failures(space, ledger.records())
         driver = _run(ledger, space, home, address, progress)
         if driver.fatal:
             raise WorkError(f"{driver.fatal}; mend that and run the same command again: nothing is lost")
