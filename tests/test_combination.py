@@ -88,7 +88,7 @@ def rows(count=6, seeds=3, noise=0.01, **settings):
 def test_the_combination_is_the_default_and_outvotes_one_criterion(kind):
     table = rows(**{"model.kind": kind})
     choice = choose(table)
-    assert (choice.by, choice.trial, choice.abstained) == ("borda", 0, False)
+    assert (choice.by, choice.trial, choice.abstained) == ("robust", 0, False)
     assert any("1st by" in r and "6th by reconstruction" in r for r in choice.reasons)
     assert choose(table, by="reconstruction").trial == 5
 

@@ -73,7 +73,7 @@ def _criteria(finished: Sequence[dict[str, Any]], trials: Sequence[int], choice:
     if choice.by in WAYS:
         ranked = judged(list(finished), choice.by, "", "")[1]
         values = _means(ranked, trials, choice.by)
-        found[choice.by] = Column(f"combined rank ({choice.by}), less is better", values, "combination")
+        found[choice.by] = Column(f"combined score ({choice.by}), less is better", values, "combination")
     for name, criterion in CRITERIA.items():
         rows = [{"trial": r["trial"], name: criterion.of(r)} for r in finished]
         better = "less is better" if criterion.smaller_is_better else "more is better"

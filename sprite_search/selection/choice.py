@@ -28,8 +28,10 @@ DRAWS = 2000
 #: How many trials besides the leader are worth showing.
 RUNNERS_UP = 4
 
-#: What is chosen by when nothing else is asked for: `COMBINED` where it can be, else `FALLBACK`.
-AUTO, COMBINED, FALLBACK = "auto", "borda", "reconstruction"
+#: What is chosen by when nothing else is asked for: `COMBINED` where it can be, else `FALLBACK`. Of the three ways to
+#: combine the pre-registered criteria this one lost least in the studies of docs/selection.md; it took the place of
+#: `borda`, which was registered, on 26 November 2026, so what these studies say of it is in-sample.
+AUTO, COMBINED, FALLBACK = "auto", "robust", "reconstruction"
 
 #: Fewer configurations, or fewer criteria with values, are not worth combining.
 ENOUGH_TRIALS, ENOUGH_CRITERIA = 4, 4
@@ -83,7 +85,7 @@ def choose(
             metrics, settings and, where there are artefacts, the columns of `compute`.
         metric, direction: the objective of the study; used when `by` is "objective".
         by: a criterion of `CRITERIA`, a combination of `WAYS` (over the pre-registered criteria), "objective", or
-            "auto": `borda` where enough of its criteria have values, else held-out reconstruction.
+            "auto": `robust` where enough of its criteria have values, else held-out reconstruction.
         runners_up: how many of the next ones to name.
     Returns:
         the choice; it abstains when fewer than two configurations can be compared, or when the seeds vary or the
@@ -162,7 +164,7 @@ def combined_criteria(rows: Sequence[Row]) -> list[str]:
 
 
 def combined(rows: Sequence[Row], kept: set[int], names: Sequence[str], way: str) -> list[dict[str, Any]]:
-    """The rows with the column `way`: the rank of each model of the trials `kept` among all of these, combined."""
+    """The rows with the column `way`: the score of each model of the trials `kept` among all of these."""
     at = [i for i, r in enumerate(rows) if r["trial"] in kept]
     costs = np.array([[CRITERIA[n].cost(rows[i]) for n in names] for i in at]).reshape(len(at), len(names))
     values = dict(zip(at, WAYS[way](costs).tolist(), strict=True)) if at else {}
@@ -171,7 +173,7 @@ def combined(rows: Sequence[Row], kept: set[int], names: Sequence[str], way: str
 
 def _combination(way: str, names: Sequence[str]) -> Criterion:
     """The column of a combination as a criterion."""
-    about = f"mean over {len(names)} criteria of a model's rank, from 0 (first by all of them) to 1"
+    about = f"{len(names)} criteria of a model combined as `combination.{way}` says, less is better"
     return Criterion(way, "combination", about, True, lambda row: number(row, way))
 
 
@@ -316,7 +318,7 @@ def _unlike(rows: Sequence[Row], kept: set[int], judge: Criterion) -> list[str]:
 
 def _of(judge: Criterion) -> str:
     if judge.group == "combination":
-        return f"combined rank ({judge.name})"
+        return f"combined score ({judge.name})"
     return "held-out reconstruction error" if judge.name == "reconstruction" else judge.name.replace("_", " ")
 
 
