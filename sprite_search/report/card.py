@@ -68,7 +68,7 @@ def _facts(study: Study, choice: Choice, checkpoint: Mapping[str, Any] | None) -
         ("data set", study.dataset),
         ("compared", f"{choice.candidates} configurations of {seeds or 'no'} seeds{rejected}"),
         ("chosen by", f"{choice.by.replace('_', ' ')}, {html.cell(choice.value)}; no label was seen"),
-        ("reliability", f"{redrawn} (share of redraws of the seeds in which it leads)"),
+        ("reliability", f"{redrawn} (share of redraws of seeds and criteria in which it is first, or nearly so)"),
         *trusted,
     ]
     return [*found, ("searched", f"{budget} configurations")] if budget else found
