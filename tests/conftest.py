@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import textwrap
 from contextlib import closing
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -109,3 +110,15 @@ def mlflow_home(mlflow_store, tmp_path, monkeypatch):
     with closing(sqlite3.connect(mlflow_store)) as old, closing(sqlite3.connect(home.root / "mlflow.db")) as new:
         old.backup(new)
     return home
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a search space into a file, indented as it may be, and returns the path."""
+
+    def make(text):
+        path = tmp_path / "space.yaml"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return make

@@ -1,7 +1,6 @@
 """Search spaces: what they mean, and everything that can be wrong in one."""
 
 import dataclasses
-import textwrap
 from pathlib import Path
 
 import optuna
@@ -28,16 +27,6 @@ CONDITIONAL = """
       regularisers.frequency.threshold: [0.2, 0.5]
       optimizer.learning_rate: {log: [1.0e-4, 1.0e-2]}
 """
-
-
-@pytest.fixture
-def write(tmp_path):
-    def make(text):
-        path = tmp_path / "space.yaml"
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    return make
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)

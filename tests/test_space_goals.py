@@ -1,7 +1,5 @@
 """What a space may say beside its settings: ranges that follow others, aims, bounds, samplers that go with them."""
 
-import textwrap
-
 import pytest
 
 from sprite_search.space import Constraint, Objective, Space, load_space, problems
@@ -14,16 +12,6 @@ DEPENDENT = """
       optimizer.learning_rate: {log: [1.0e-4, 1.0e-2]}
       optimizer.weight_decay: {log: [0.001 * optimizer.learning_rate, optimizer.learning_rate], or: 0}
 """
-
-
-@pytest.fixture
-def write(tmp_path):
-    def make(text):
-        path = tmp_path / "space.yaml"
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    return make
 
 
 class Told:

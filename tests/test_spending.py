@@ -1,7 +1,5 @@
 """What a space says a study may spend and keeps, and what can be wrong in that."""
 
-import textwrap
-
 import pytest
 
 from sprite_search.errors import InputError
@@ -17,16 +15,6 @@ GIVEN = """
     profiles:
       quick: {confirm: null, keep: {likely: 3}}
 """
-
-
-@pytest.fixture
-def write(tmp_path):
-    def make(text):
-        path = tmp_path / "space.yaml"
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    return make
 
 
 def test_what_is_given_is_read_and_the_rest_has_defaults(write):
