@@ -3,11 +3,15 @@
 import os
 import signal
 import sqlite3
+import sys
 import textwrap
 from contextlib import closing
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Programs that tests and scripts call are those of this environment, activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 import pytest
 import torch
