@@ -218,20 +218,19 @@ def _luck(judged: Mapping[str, Any]) -> str:
     )
 
 
-def places(found: Configurations, choice: Choice, names: Sequence[str]) -> str:
-    """Where each of the criteria `names` ranks the leading configurations: what speaks for and against each."""
-    columns = {n: _ranks(found, n) for n in names if n in found.columns}
+def places(found: Configurations, choice: Choice) -> str:
+    """Where each kind of criteria ranks the leading configurations: what speaks for and against each."""
     leaders = [choice.trial, *(r["trial"] for r in choice.runners_up)]
     if choice.by in found.columns:
         order = np.argsort(_ranks(found, choice.by), kind="stable")
         leaders = [found.trials[i] for i in order][:LEADERS]
     leaders = [t for t in leaders if t in found.trials]
-    if not columns or len(leaders) < 2:
+    if not found.places or len(leaders) < 2:
         return ""
-    head = ("trial", *(n.replace("_", " ") for n in columns))
-    body = [[str(t), *(_place(ranks[found.trials.index(t)]) for ranks in columns.values())] for t in leaders]
+    head = ("trial", *found.places)
+    body = [[str(t), *(f"{place[t]}." for place in found.places.values())] for t in leaders]
     styles = ["chosen" if t == choice.trial else "" for t in leaders]
-    said = f"Places of the leading configurations by each criterion, of {len(found.trials)}:"
+    said = f"Places of the leading configurations by each kind of criteria, of {len(found.trials)}:"
     return html.paragraph(said) + html.table(head, body, styles)
 
 
@@ -240,7 +239,3 @@ def _ranks(found: Configurations, name: str) -> Any:
     values = found.columns[name].values
     less = name not in CRITERIA or CRITERIA[name].smaller_is_better
     return rankdata(values if less else -values, method="min", nan_policy="omit")
-
-
-def _place(rank: float) -> str:
-    return "–" if np.isnan(rank) else f"{rank:.0f}."
