@@ -302,7 +302,7 @@ def over_studies(found: Mapping[str, Any]) -> None:
     table((_over_studies(r) for r in over["rows"]), (*columns, "labels", "p random", "p baseline"))
     print("* fixed in advance; p: exact, one-sided, that it does better than a random pick and than reconstruction")
     print("(Wilcoxon over studies), by Holm's correction for those that were fixed in advance, else as it is.")
-    print("goals, of borda, which was registered:")
+    print("goals, of the combination that is shipped:")
     rows = [[g["goal"], number(g["value"]), *(f"{g[n]:g}" for n in ("minimum", "good", "moonshot")), g["met"]]
             for g in found["goals"]]  # fmt: skip
     table(rows, ("goal", "found", "minimum", "good", "moonshot", "met"))

@@ -98,7 +98,7 @@ def test_the_page_of_criteria_is_made_again_from_exported_tables(tmp_path, capsy
     made["main"](asked)
     first = page.read_text()
     assert "Studies: 2; families: digits, traffic signs." in first
-    assert "| gtsrb8 | traffic signs | 10 × 3 |" in first and "**description_length**" in first
+    assert "| gtsrb8 (new) | traffic signs | 10 × 3 |" in first and "**description_length**" in first
     assert "| usps | 30 | 30 | trusted | 0.00 |" in first
     made["main"](asked)
     assert page.read_text() == first

@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from ..console import number
 from ..selection import CRITERIA, Choice
+from ..selection.choice import COMBINED
 from . import html
 from .configurations import Configurations
 
@@ -34,7 +35,8 @@ def section(judged: Mapping[str, Any] | None) -> str:
     about = (
         f"What choosing by each criterion loses, over {judged['pool']} ({judged['n']} configurations of"
         f" {judged['seeds']} seeds), by {judged['target']}, which no criterion saw. Bars: 95 % intervals over redrawn"
-        " configurations and seeds. Above: fixed in advance; below: exploratory. Red: the choice is below the median."
+        " configurations and seeds. Above: what `select` uses, and what was fixed in advance; below: exploratory."
+        " Red: the choice is below the median."
     )
     if judged["nothing_to_select"]:
         about = (
@@ -54,10 +56,11 @@ def section(judged: Mapping[str, Any] | None) -> str:
 
 
 def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """A row per criterion, the pre-registered ones on top; one trace per endpoint, one of them visible."""
-    rows = [r for r in judged["rows"] if r["primary"]]
-    rows += [r for r in judged["rows"] if not r["primary"]][:EXPLORATORY]
-    names = [("<b>{}</b>" if r["primary"] else "{}").format(r["criterion"].replace("_", " ")) for r in rows]
+    """A row per criterion, those of `leading` on top; one trace per endpoint, one of them visible."""
+    rows = leading(judged)
+    bold = len(rows)
+    rows += [r for r in judged["rows"] if r not in rows][:EXPLORATORY]
+    names = [("<b>{}</b>" if i < bold else "{}").format(r["criterion"].replace("_", " ")) for i, r in enumerate(rows)]
     shown = _shown(judged)
     shapes, notes = _lines(judged, shown)
     return {
@@ -72,6 +75,11 @@ def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
             "annotations": notes,
         },
     }
+
+
+def leading(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What `select` uses by itself, then the pre-registered criteria."""
+    return [r for r in judged["rows"] if r["criterion"] == COMBINED] + [r for r in judged["rows"] if r["primary"]]
 
 
 def _endpoints(judged: Mapping[str, Any]) -> str:
