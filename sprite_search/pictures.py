@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from trainers.metrics import shown_metrics
 
 Floats = NDArray[np.floating[Any]]
 
@@ -285,8 +288,8 @@ def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
     names = sorted({n for h in history for m in h["metrics"] for n in m})
     panels = [("reconstruction error", {"train/reconstruction": ":", "val/reconstruction": "-"})]
     panels += [("sprites in use (effective number)", {"val/effective_sprites": "-"})]
-    labels = [n for n in ("labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground") if n in names]
-    panels += [("with labels", dict(zip(labels, ("-", "--", ":"), strict=False)))]
+    labels = [n for n in shown_metrics() if n.startswith("labels/") and n in names]
+    panels += [("with labels", dict(zip(labels, itertools.cycle(("-", "--", ":", "-.")), strict=False)))]
     panels = [(title, lines) for title, lines in panels if set(lines) & set(names)]
     width = 4.6 * max(1, len(panels))
     figure = Figure(figsize=(width, 3.4), dpi=100)

@@ -109,12 +109,10 @@ def _front(trials: Sequence[int]) -> str:
     return f"front: {', '.join(map(str, trials))}" if trials else "–"
 
 
-#: Metrics worth a column when trials are listed; all of them are in --csv and --json.
-METRICS = ("val/effective_sprites", "labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground")
-
-
 def trials(found: Mapping[str, Any]) -> None:
-    """One line per trial: state, value, some metrics (mean over seeds) and what was searched."""
+    """One line per trial: state, value, some metrics (mean over seeds) and what was searched; --csv has all of them."""
+    from trainers.metrics import shown_metrics
+
     groups: dict[int, list[Mapping[str, Any]]] = {}
     for row in found["trials"]:
         groups.setdefault(row["trial"], []).append(row)
@@ -122,7 +120,7 @@ def trials(found: Mapping[str, Any]) -> None:
         print("no trials yet")
         return
     aims = found["objectives"] if len(found["objectives"]) > 1 else []
-    metrics = [n for n in dict.fromkeys((*aims, *METRICS)) if any(n in r for r in found["trials"])]
+    metrics = [n for n in dict.fromkeys((*aims, *shown_metrics())) if any(n in r for r in found["trials"])]
     marks = [n for n in ("front", "violates") if any(r.get(n) for r in found["trials"])]
     several = not aims and any(r.get("value_low") is not None for r in found["trials"])
     searched = [n for n in found["searched"] if len({repr(r.get(n)) for r in found["trials"]}) > 1]

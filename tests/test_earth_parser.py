@@ -193,7 +193,8 @@ def test_it_learns_and_reports_what_models_of_scenes_do():
     assert metrics.keys() == {
         "train/loss", "train/reconstruction", "val/reconstruction", "val/hard_reconstruction",
         "val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area",
-        "labels/mean_accuracy", "labels/average_iou", "labels/ari_foreground", "labels/instance_iou",
+        "labels/mean_accuracy", "labels/pixel_accuracy", "labels/average_iou",
+        "labels/ari_foreground", "labels/instance_iou",
     }  # fmt: skip
     assert last.artefacts() == []
 
