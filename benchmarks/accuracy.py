@@ -26,7 +26,7 @@ from trainers import datasets, metrics, train
 from trainers.errors import DataError
 from trainers.evaluation import evaluate
 from trainers.kmeans import kmeans
-from trainers.settings import SettingError, TrialConfig
+from trainers.settings import SettingError, TrialConfig, catalogue
 from trainers.training import Progress
 
 POINTS = Path(__file__).resolve().parents[1] / "search_spaces" / "points"
@@ -35,10 +35,15 @@ ERROR = "val/hard_reconstruction"
 
 
 def settings(space: Path, profile: str | None, point: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat settings of a space's trial with those of a point on top; what does not apply is left out."""
+    """Flat settings of a space's trial with those of a point on top; what of these does not apply is left out."""
     trial = load_space(space, profile=profile).fixed
     given = flatten(yaml.safe_load((POINTS / f"{point}.yaml").read_text())["settings"]) if point else {}
-    return {**trial, **given, **overrides}
+    flat = {**trial, **given, **overrides}
+    values: dict[str, Any] = {}
+    for name, entry in catalogue().items():
+        if entry.applies(values):
+            values[name] = flat.get(name, entry.default(values))
+    return {n: v for n, v in flat.items() if n in values or n in overrides or n not in catalogue()}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
