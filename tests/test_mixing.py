@@ -1,10 +1,13 @@
 """The mix of placed sprites: the plain formula, its gradients, and members one by one."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.func import vmap
 
 from trainers.mixing import mix_of_masked
+from trainers.mixing import together as at_once
 from trainers.transformations import soft_clamp
 
 B, L, K, H, W = 2, 3, 4, 3, 5
@@ -52,11 +55,12 @@ def test_the_gradient_is_that_of_small_differences():
     assert torch.autograd.gradcheck(lambda a, q: mix_of_masked(a, noise, q), (placed, p))
 
 
+@pytest.mark.parametrize("way", [partial(vmap, mix_of_masked), lambda _: at_once], ids=["one by one", "at once"])
 @pytest.mark.parametrize("noisy", [True, False], ids=["noise", "no noise"])
-def test_members_are_mixed_as_if_alone(noisy):
+def test_members_are_mixed_as_if_alone(noisy, way):
     placed, noise, p = given(3, noisy=noisy, members=(2,))
     in_dims = (0, 0 if noisy else None, 0)
-    together = vmap(mix_of_masked, in_dims)(placed, noise, p)
+    together = way(in_dims)(placed, noise, p)
     apart = [mix_of_masked(placed[m], noise[m] if noisy else None, p[m]) for m in range(2)]
     for ours, alone in zip(together, zip(*apart, strict=True), strict=True):
         torch.testing.assert_close(ours, torch.stack(alone))

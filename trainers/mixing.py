@@ -41,19 +41,21 @@ def _masks(mask: Tensor, support: Tensor | None, noise: Tensor | None) -> tuple[
     """The noisy mask, and α."""
     if support is None or noise is None:
         return mask, mask
-    noisy = torch.addcmul(mask, support, noise[:, None])
+    noisy = torch.addcmul(mask, support, noise.unsqueeze(-3))
     return noisy, soft_clamp(noisy)
 
 
 class _Mix(torch.autograd.Function):
+    """Axes are counted from the end: all but (L, K, C', H, W) may have any others before them."""
+
     @staticmethod
     def forward(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
         colours, mask, support = _split(placed, noise)
         shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
-        paint = shares[:, :, 0] * colours[:, :, 0]
+        paint = shares.select(-4, 0) * colours.select(-4, 0)
         for k in range(1, p.shape[-1]):
-            paint.addcmul_(shares[:, :, k], colours[:, :, k])
-        return shares.sum(2), paint
+            paint.addcmul_(shares.select(-4, k), colours.select(-4, k))
+        return shares.sum(-4), paint
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -66,7 +68,7 @@ class _Mix(torch.autograd.Function):
         p = p[..., None, None, None]
         colours, mask, support = _split(placed, noise)
         noisy, masks = _masks(mask, support, noise)
-        cover, paint = cover[:, :, None], paint[:, :, None]
+        cover, paint = cover.unsqueeze(-4), paint.unsqueeze(-4)
         # ∂/∂(pₖ αₖ) = ∂A + Σ_c ∂Q_c c_kc
         change = torch.addcmul(cover, paint[..., :1, :, :], colours[..., :1, :, :])
         for c in range(1, colours.shape[-3]):
@@ -82,15 +84,29 @@ class _Mix(torch.autograd.Function):
         # the gradient of a clamp, in one pass
         inside = torch.ops.aten.hardtanh_backward(change, noisy, 0, 1)
         torch.lerp(inside, change, SLOPE, out=of_mask)
-        torch.mul(of_mask, noise[:, None], out=of_support)
+        torch.mul(of_mask, noise.unsqueeze(-3), out=of_support)
         return gradient, None, of_p
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None) -> tuple[Any, tuple[int, int]]:
-        """One member after the other: each fills the cache alone."""
-        made = []
-        for member in range(info.batch_size):
-            own = (x if x is None or d is None else x.select(d, member) for x, d in zip(inputs, in_dims, strict=True))
-            made.append(_Mix.apply(*own))
-        cover, paint = map(torch.stack, zip(*made, strict=True))
+        """All members at once; on a CPU one after the other, as each fills the cache alone."""
+        placed, noise, p = (_first(x, d, info.batch_size) for x, d in zip(inputs, in_dims, strict=True))
+        assert placed is not None and p is not None
+        if placed.device.type != "cpu":
+            return together(placed, noise, p), (0, 0)
+        alone = [_Mix.apply(placed[m], noise if noise is None else noise[m], p[m]) for m in range(info.batch_size)]
+        cover, paint = map(torch.stack, zip(*alone, strict=True))
         return (cover, paint), (0, 0)
+
+
+def _first(x: Tensor | None, axis: int | None, members: int) -> Tensor | None:
+    """With the axis of the members first, whether it has one or is the same for all."""
+    if x is None:
+        return None
+    return x.expand(members, *x.shape) if axis is None else x.movedim(axis, 0)
+
+
+def together(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
+    """`mix_of_masked` of G members: all arguments and results have their axis first."""
+    mixed: tuple[Tensor, Tensor] = _Mix.apply(placed, noise if noise is None else noise[:, None, None], p)
+    return mixed
