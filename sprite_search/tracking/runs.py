@@ -207,7 +207,7 @@ class Runs:
         """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""
         import yaml
 
-        from ..pictures import curves
+        from ..curves import save_curves
 
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "config.yaml"
@@ -215,7 +215,7 @@ class Runs:
             self.client.log_artifact(run_id, str(config))
             drawn = pictures / "curves.png" if pictures is not None else None
             if (drawn is None or not drawn.exists()) and len(history) > 1:
-                drawn = curves(history, Path(folder) / "curves.png")
+                drawn = save_curves(history, Path(folder) / "curves.png")
             if drawn is not None and drawn.exists():
                 self.client.log_artifact(run_id, str(drawn), "pictures")
 
