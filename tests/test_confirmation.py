@@ -4,10 +4,9 @@ import dataclasses
 import random
 
 import pytest
-from test_ledger import EPOCHS, PRUNING, Killed, Runner, done, error, space, staged
+from searching import EPOCHS, PRUNING, Killed, Runner, error, space, staged
 
 from sprite_search import overview, printing, report
-from sprite_search.home import Home
 from sprite_search.selection import choose
 from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
 from sprite_search.study.confirmation import pending
@@ -18,13 +17,6 @@ from sprite_search.study.table import rows
 
 TOP, SEEDS = 3, 2
 FRESH = [MOST_REPLICATES, MOST_REPLICATES + 1]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def confirming(**given):

@@ -5,7 +5,7 @@ import random
 
 import optuna
 import pytest
-from test_ledger import Killed, Runner, done, space
+from searching import Killed, Runner, space
 
 from sprite_search.errors import InputError
 from sprite_search.home import Home
@@ -29,13 +29,6 @@ def traded(config, seed, epoch):
         "val/effective_sprites": float(config[COUNT]),
         "val/empty_share": min(1.0, rate * 100),
     }
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def record(number, *values, violations=None, state="complete"):
