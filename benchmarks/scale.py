@@ -3,9 +3,10 @@
     python benchmarks/scale.py --trials 1000 --at-once 8
     python benchmarks/scale.py --trials 10000 --at-once 64 --without-ray
 
-Prints, for each quarter of the trials, the wall time per trial and what the driver itself spends on one: asking for
-its configuration, hearing its reports, ending it. What grows from quarter to quarter grows with the history. Then the
-memory of the driver, and what MLflow holds and how long it still had to write at the end.
+Prints, for each tenth of the trials, the wall time per trial, what the driver itself spends on one (asking for its
+configuration, hearing its reports, ending it), what writing it to MLflow takes, in a thread beside that, and the memory
+of the process. What grows from tenth to tenth grows with the history: were anything quadratic, it would grow in
+proportion to it. Then how long MLflow still had to write at the end, and whether it holds every trial.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sprite_search.study.ledger import Ledger
 from sprite_search.study.records import TrialRecord
 from sprite_search.tracking import Tracker
 
+PARTS = 10
 SPACE = Path(__file__).parents[1] / "search_spaces" / "multi_dsprites.yaml"
 REPORTS = 4
 METRICS = ("val/reconstruction", "val/hard_reconstruction", "train/loss", "labels/accuracy")
@@ -52,6 +54,20 @@ class NoTracker:
     def end(self, record: TrialRecord, history: Any) -> None: ...
 
 
+class TimedTracker(Tracker):
+    """A record in MLflow that notes what each of its deliveries took: seconds, and those of the processor."""
+
+    def __init__(self, *args: Any, **more: Any):
+        self.times: list[tuple[int, float, float]] = []
+        super().__init__(*args, **more)
+
+    def _deliver(self, key: str) -> None:
+        began, spent = time.perf_counter(), time.thread_time()
+        super()._deliver(key)
+        number = int(key.rpartition("/")[2])
+        self.times.append((number, time.perf_counter() - began, time.thread_time() - spent))
+
+
 class Timed(Driver):
     """A driver that notes how long each of its answers took, by trial and kind."""
 
@@ -59,6 +75,7 @@ class Timed(Driver):
         super().__init__(*args, **more)
         self.times: dict[str, list[tuple[int, float]]] = defaultdict(list)  # kind -> (trial, seconds)
         self.ends: list[float] = []  # when each trial ended
+        self.memory: list[float] = []  # of the process then, in MiB
 
     def next(self, trial_id: str) -> dict[str, Any] | None:
         began = time.perf_counter()
@@ -74,6 +91,7 @@ class Timed(Driver):
             self.times["report" if going else "end"].append((job.number, time.perf_counter() - began))
             if not going:
                 self.ends.append(time.perf_counter())
+                self.memory.append(memory())
         return going
 
 
@@ -127,8 +145,8 @@ def measure(space: Space, at_once: int, *, with_ray: bool, with_mlflow: bool) ->
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         home = Home(Path(folder)).create()
         store, ledger = open_store(home.checkpoints), Ledger.create(home, space)
-        tracker: Any = Tracker(home, space.name, space_hash=space.hash) if with_mlflow else NoTracker()
-        driver = Timed(ledger, space, home, tracker)
+        record = TimedTracker(home, space.name, space_hash=space.hash) if with_mlflow else None
+        driver = Timed(ledger, space, home, record or NoTracker())
         if with_ray:
             with tuning.connected(home.root / "work", None):
                 print(f"Ray {time.perf_counter() - BEGAN:.0f} s after the start; {at_once} trials side by side")
@@ -137,36 +155,54 @@ def measure(space: Space, at_once: int, *, with_ray: bool, with_mlflow: bool) ->
         else:
             began = time.perf_counter()
             alone(driver, at_once)
-        show(driver, began)
-        if with_mlflow:
-            late = time.perf_counter()
-            left = tracker.close(patience=600)
-            print(f"MLflow: {time.perf_counter() - late:.0f} s more to write what waited; {len(left)} trials lost")
-            found = tracker.problems(ledger.records(), lambda r: store.history(space.name, r.number))
-            print(f"MLflow: {found[:3] or 'every trial once, in its state, no point missing'}")
+        ended = time.perf_counter()
+        if record is not None:
+            left = record.close(patience=600)
+            late = time.perf_counter() - ended
+        show(driver, began, record)
+        if record is not None:
+            print(f"MLflow: {late:.0f} s more to write what waited; {len(left)} trials lost", end="; ")
+            found = record.problems(ledger.records(), lambda r: store.history(space.name, r.number))
+            print(found[:3] or "every trial is there once, in its state, no point missing")
         size = sum(f.stat().st_size for f in home.root.glob("*.journal"))
-        print(f"journal {size / 2**20:.1f} MiB, driver at most {peak():.0f} MiB of memory")
+        print(f"journal {size / 2**20:.1f} MiB; process: {time.process_time():.0f} s of CPU, at most {peak():.0f} MiB")
 
 
-def show(driver: Timed, began: float) -> None:
-    """Milliseconds by quarter of the trials."""
+def show(driver: Timed, began: float, record: TimedTracker | None) -> None:
+    """Milliseconds by tenth of the trials."""
     ends = [began, *driver.ends]
     count = len(driver.ends)
-    quarters = [(q * count // 4, (q + 1) * count // 4) for q in range(4)]
+    parts = [(q * count // PARTS, (q + 1) * count // PARTS) for q in range(PARTS)]
+    parts = [(a, b) for a, b in parts if b > a]
+
+    def each(spent: list[tuple[int, float]]) -> list[float]:
+        # by number: trials end in nearly the order they were asked
+        return [sum(s for n, s in spent if a <= n < b) / (b - a) * 1000 for a, b in parts]
+
     print(f"{count} trials in {ends[-1] - began:.0f} s: {driver.ledger.counts()}")
-    print("ms per trial" + "".join(f"{f'{a}-{b}':>14}" for a, b in quarters))
-    row("wall", [1000 * (ends[b] - ends[a]) / max(1, b - a) for a, b in quarters])
-    total = [0.0] * 4
-    for kind in ("ask", "report", "end"):
-        # by when it happened: trials end in nearly the order they were asked
-        spent = [sum(s for n, s in driver.times[kind] if a <= n < b) / max(1, b - a) * 1000 for a, b in quarters]
-        total = [t + s for t, s in zip(total, spent, strict=True)]
+    print(f"{'ms per trial':16}" + "".join(f"{f'to {b}':>10}" for _, b in parts))
+    row("wall", [1000 * (ends[b] - ends[a]) / (b - a) for a, b in parts])
+    kinds = {kind: each(driver.times[kind]) for kind in ("ask", "report", "end")}
+    for kind, spent in kinds.items():
         row(f"  {kind}", spent)
-    row("driver, in all", total)
+    row("driver, in all", [sum(of) for of in zip(*kinds.values(), strict=True)])
+    if record is not None:
+        row("MLflow, wall", each([(n, wall) for n, wall, _ in record.times]))
+        row("MLflow, CPU", each([(n, cpu) for n, _, cpu in record.times]))
+    row("memory, MiB", [driver.memory[b - 1] for _, b in parts])
 
 
 def row(name: str, values: list[float]) -> None:
-    print(f"{name:12}" + "".join(f"{v:14.1f}" for v in values))
+    print(f"{name:16}" + "".join(f"{v:10.1f}" for v in values))
+
+
+def memory() -> float:
+    """What this process holds now, in MiB; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def peak() -> float:

@@ -149,7 +149,7 @@ class LiveProgress:
             f"about {duration(left)} left" if left is not None else "time left unknown yet",
         ]
         if self.space.confirm is not None and len(first) < len(self._records):
-            parts.insert(1, f"{again} of the best {self.space.confirm.top} trained again")
+            parts.insert(1, f"{again} of {goals.confirmed(self.space)} trained again")
         return "; ".join(parts)
 
     def _no_best(self, states: Sequence[str]) -> str:

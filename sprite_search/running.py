@@ -65,9 +65,10 @@ def opening(space: Space, home: Home) -> str:
         f" {space.resources.cpu:g} CPU{f' and {space.resources.gpu:g} GPU' if space.resources.gpu else ''}"
     )
     if space.confirm is not None:
+        from .study.goals import confirmed
+
         lines.append(
-            f"then the best {space.confirm.top} are trained again on {space.confirm.seeds} fresh seeds:"
-            " that they led was partly luck"
+            f"then {confirmed(space)} once more, on {space.confirm.seeds} fresh seeds: that they led was partly luck"
         )
     if space.oracle:
         lines.append("oracle: this search is told labels; its choice is no example of choosing without them")

@@ -104,6 +104,15 @@ def mlflow_store(tmp_path_factory):
 
 
 @pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home that is not there yet, and no store of a study elsewhere."""
+    from sprite_search.home import Home
+
+    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
 def mlflow_home(mlflow_store, tmp_path, monkeypatch):
     """A home of its own with an empty MLflow store, and nothing of the user's settings."""
     from sprite_search.home import Home

@@ -5,9 +5,8 @@ import signal
 from types import SimpleNamespace
 
 import pytest
-from test_ledger import EPOCHS, Killed, Runner, done, space, staged
+from searching import EPOCHS, Killed, Runner, space, staged
 
-from sprite_search.home import Home
 from sprite_search.space.model import Budget, Confirm, Keep, Resources
 from sprite_search.study.budget import spending, used_up
 from sprite_search.study.goals import since_best
@@ -16,13 +15,6 @@ from sprite_search.study.records import TrialRecord, searched
 from sprite_search.study.tuning import _interruptible
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def ended(number, hours, *, state="complete", value=None, gpu=0.5, **more):

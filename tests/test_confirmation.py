@@ -1,30 +1,24 @@
 """The second stage: the best configurations once more, on fresh seeds, counted exactly whatever is killed."""
 
+import contextlib
 import dataclasses
 import random
 
 import pytest
-from test_ledger import EPOCHS, PRUNING, Killed, Runner, done, error, space, staged
+from searching import EPOCHS, PRUNING, RATE, Killed, Runner, error, space, staged
 
 from sprite_search import overview, printing, report
-from sprite_search.home import Home
 from sprite_search.selection import choose
-from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm
+from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm, Objective
 from sprite_search.study.confirmation import pending
-from sprite_search.study.goals import best
+from sprite_search.study.goals import best, front, spread
+from sprite_search.study.launch import _left_undone
 from sprite_search.study.ledger import Ledger
 from sprite_search.study.records import searched
 from sprite_search.study.table import rows
 
 TOP, SEEDS = 3, 2
 FRESH = [MOST_REPLICATES, MOST_REPLICATES + 1]
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def confirming(**given):
@@ -134,6 +128,47 @@ def test_what_diverges_on_fresh_seeds_fails_and_is_not_replaced(home):
     assert [r.state for r in again(run.records)] == ["failed"] * TOP
     assert {r.reason for r in again(run.records)} == {f"val/reconstruction is not a finite number for seed {FRESH[1]}"}
     assert choose(rows(run.records)).trial in {r.number for r in searched(run.records)}
+
+
+def traded(config, seed, epoch):
+    """Few sprites explain little and many cost much; a large rate only does harm."""
+    count, luck = config["sprites.count"], 0.01 * (seed % 3)
+    return {
+        "val/reconstruction": 1 / count + config[RATE] * 20 + luck,
+        "val/effective_sprites": count + luck,
+        "val/used_sprites": 0.01 if count == 2 else 1.0,  # degenerate, and else an end of the front
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_several_objectives_the_front_is_trained_again_whatever_is_killed(home, seed):
+    given = confirming(
+        further_objectives=(Objective("val/effective_sprites"),), budget=Budget(trials=16), sampler={"name": "random"}
+    )
+    draw = random.Random(seed)
+    for _ in range(4):
+        with contextlib.suppress(Killed):
+            Runner(home, given, width=3, metrics=traded, reports=2, kill_after=draw.randint(1, 60)).run()
+    run = Runner(home, given, width=3, metrics=traded, reports=2).run()
+    first, second = searched(run.records), again(run.records)
+    whole = front(given, [r for r in first if r.config["sprites.count"] > 2])
+    assert len(whole) > TOP and any(r.config["sprites.count"] == 2 for r in first), "what this is a test of"
+    assert sorted(r.confirms for r in second) == sorted(r.number for r in spread(given, whole, TOP))
+    assert {r.state for r in run.records} == {"complete"} and len(first) == 16
+    assert {r.number for r in front(given, run.records)} <= {r.number for r in second}
+    assert Runner(home, given, metrics=traded).run().driver.started == 0
+
+
+def test_of_a_small_front_nothing_else_is_trained_again(home):
+    def metrics(config, seed, epoch):
+        own = error(config, seed, epoch)
+        return {"val/reconstruction": own, "val/effective_sprites": 3 + own}
+
+    given = confirming(further_objectives=(Objective("val/effective_sprites"),))
+    run = Runner(home, given, metrics=metrics).run()
+    [only] = front(given, searched(run.records))
+    assert [r.confirms for r in again(run.records)] == [only.number]
+    assert _left_undone(run.ledger, given, None) is None
 
 
 def test_too_many_failures_leave_no_second_stage(home):

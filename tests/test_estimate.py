@@ -5,22 +5,14 @@ import itertools
 
 import pytest
 from conftest import TINY_DIGITS
-from test_ledger import Runner, done, space
+from searching import Runner, space
 
 from sprite_search import estimate, running
 from sprite_search.errors import InputError
-from sprite_search.home import Home
 from sprite_search.space import Budget, Dimension, Objective, Resources
 from sprite_search.space.model import Confirm
 from sprite_search.study.records import TrialRecord
 from sprite_search.trial import seconds
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def ended(number, start, minutes, state="complete"):

@@ -5,14 +5,14 @@ import random
 
 import optuna
 import pytest
-from test_ledger import Killed, Runner, done, space
+from searching import Killed, Runner, space
 
 from sprite_search.errors import InputError
 from sprite_search.home import Home
 from sprite_search.space import Budget, Constraint, Objective
 from sprite_search.study import samplers
 from sprite_search.study.bounded import Bounded
-from sprite_search.study.goals import best, front, problem
+from sprite_search.study.goals import best, front, problem, spread
 from sprite_search.study.ledger import Ledger
 from sprite_search.study.records import TrialRecord
 
@@ -29,13 +29,6 @@ def traded(config, seed, epoch):
         "val/effective_sprites": float(config[COUNT]),
         "val/empty_share": min(1.0, rate * 100),
     }
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def record(number, *values, violations=None, state="complete"):
@@ -91,6 +84,22 @@ def test_a_report_that_cannot_be_judged_says_which_metric_is_at_fault():
             given, [0, 1], [good, {n: v for n, v in good.items() if n != name}]
         )
         assert f"{name} is not a finite number" in problem(given, [0], [{**good, name: float("nan")}])
+
+
+def test_a_front_that_is_too_large_is_stood_for_by_its_ends_and_by_what_has_room_around_it():
+    both = space(further_objectives=(Objective("val/effective_sprites", "maximize"),))
+    line = [(0, 0), (1, 1), (1.2, 1.2), (1.4, 1.4), (5, 5), (10, 10)]  # less error costs sprites
+    whole = front(both, [record(n, *map(float, values)) for n, values in enumerate(line)])
+    assert [r.number for r in whole] == [0, 1, 2, 3, 4, 5]
+    kept = {count: [r.number for r in spread(both, whole, count)] for count in range(1, 7)}
+    assert kept[1] == [0] and kept[2] == [0, 5] and kept[3] == [0, 4, 5] and kept[4] == [0, 3, 4, 5]
+    assert kept[6] == [0, 1, 2, 3, 4, 5] and spread(both, [], 3) == []
+
+
+def test_a_front_of_equals_is_stood_for_by_the_first():
+    both = space(further_objectives=TWO)
+    whole = front(both, [record(n, 1.0, 2.0) for n in range(4)])
+    assert len(whole) == 4 and [r.number for r in spread(both, whole, 3)] == [0, 1, 3]
 
 
 # -- the ledger -------------------------------------------------------------------------------------

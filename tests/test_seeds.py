@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pytest
 from scipy import stats
-from test_ledger import EPOCHS, RATE, Killed, Runner, done, space
+from searching import EPOCHS, RATE, Killed, Runner, space
 
 from sprite_search.home import Home
 from sprite_search.space import load_space, problems
@@ -16,13 +16,6 @@ from sprite_search.space.model import MOST_REPLICATES, Budget, Confirm, Constrai
 from sprite_search.study.seeds import beyond_interval, wilcoxon
 
 NAMES = ("wilcoxon", "interval")
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def optunas(differences, p):

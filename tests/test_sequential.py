@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from test_ledger import Killed, Runner, done, space
+from searching import Killed, Runner, space
 
 from sprite_search.home import Home
 from sprite_search.space import Budget, Dimension, Objective
@@ -35,13 +35,6 @@ def accuracy(config, seed, epoch):
     return {"labels/accuracy": 1 - sum(abs(config[n] - best) for n, best in BEST.items())}
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
-
-
 def tried(run):
     return [(r.config[FREQUENCY], r.config[BINARY]) for r in run.records]
 
@@ -70,7 +63,6 @@ def test_trials_side_by_side_wait_for_the_winner(home, width):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_killed_protocol_goes_on_where_it_was(home, seed, tmp_path):
     whole = Runner(Home(tmp_path / "whole"), protocol(), metrics=accuracy, reports=5).run()
-    done.clear()
     chance, kills = random.Random(seed), 0
     while True:
         try:

@@ -217,6 +217,42 @@ def test_writing_everything_again_changes_nothing(home):
     assert states[0] == states[1]
 
 
+def test_a_run_is_written_in_few_requests(home):
+    """Requests are what a trial costs: with all of it known, each run is made, filled and closed by one each."""
+    track = opened(home)
+    asked = []
+
+    class Counted:
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(track.client, name)
+
+    track.runs.client = Counted()
+    track._outbox._pause = 3600.0  # until it closes
+    for number in (0, 1):
+        track.begin(record(number), [0, 1])
+        for entry in history():
+            track.log(record(number, epoch=entry["epoch"]), [entry])
+        track.end(record(number, "complete", 4), history())
+    assert track.close() == []
+    wanted = {"create_run": 3, "log_batch": 3, "set_terminated": 3, "log_inputs": 1, "log_artifacts": 1}
+    found = {name: asked.count(name) for name in set(asked)}
+    assert found == {name: 2 * n for name, n in wanted.items()} | {"search_runs": 1}, "what is there is asked once"
+    assert opened(home).problems([record(n, "complete", 4) for n in (0, 1)], lambda r: history()) == []
+
+
+def test_a_run_larger_than_a_request_is_written_in_several(home):
+    config = {f"a.b{i}": i for i in range(205)}
+    names = [f"train/{i}" for i in range(30)]
+    long = [{"epoch": e, "time": e, "metrics": [dict.fromkeys(names, 1.0 / e)] * 2} for e in range(1, 71)]
+    track = opened(home)
+    track.end(replace(record(state="complete", epoch=4), config=config), long)
+    assert track.close() == []
+    one = runs(home)["toy/0/1"][0]
+    assert len(one.data.params) == 206 and one.data.tags["sprite.epoch"] == "70"
+    assert [s for s, _ in steps(home, one, "train/29")] == list(range(1, 71))
+
+
 def test_reconciling_makes_what_is_missing_and_nothing_twice(home):
     ledger = [
         record(0, "complete", 4),
@@ -249,6 +285,27 @@ def test_reconciling_makes_what_is_missing_and_nothing_twice(home):
     again.reconcile([*settled, ledger[3]], lambda r: history(r.epoch))
     again.close()
     assert dump(home) == once
+
+
+def test_a_run_whose_end_was_cut_short_counts_as_running_and_is_ended_by_the_next_driver(home):
+    track, whole = opened(home), [record(state="complete", epoch=4)]
+
+    class Cut:
+        def __getattr__(self, name):
+            if name == "set_terminated":
+                raise ConnectionError("killed here")
+            return getattr(track.client, name)
+
+    track.runs.client = Cut()
+    track.end(whole[0], history())
+    assert track.close(patience=0.0) == ["toy/0"]
+    assert runs(home)["toy/0/0"][0].data.tags["sprite.state"] == "complete"
+    track = opened(home)
+    assert track.states() == {"toy/0": "running"}
+    assert track.problems(whole, lambda r: history()) == ["toy/0 is complete in the ledger but running in MLflow"]
+    track.reconcile(whole, lambda r: history())
+    assert track.close() == []
+    assert opened(home).problems(whole, lambda r: history()) == []
 
 
 def test_a_reconciliation_leaves_alone_what_the_driver_has_taken_up(home):
@@ -510,6 +567,26 @@ def test_names_posted_while_one_is_delivered_are_delivered_once_more():
         box.post(name)
     go.set()
     assert box.close() == [] and sent == ["a", "a", "b"]
+
+
+def test_many_that_wait_are_delivered_after_one_pause():
+    """Else a receiver that is quick gets no more than one name in each pause."""
+    pauses, sent, go = [], [], threading.Event()
+
+    class Closing(threading.Event):
+        def wait(self, timeout=None):
+            pauses.append(timeout)
+            return go.wait(30)
+
+    box = Outbox(sent.append, pause=0.5)
+    box._closing = Closing()
+    for number in range(10):
+        box.post(str(number))
+    go.set()
+    while len(sent) < 10:
+        pass
+    assert pauses == [0.5]
+    assert box.close() == [] and sent == [str(n) for n in range(10)]
 
 
 def test_what_fails_goes_behind_the_others_and_is_tried_again():

@@ -4,20 +4,12 @@ import dataclasses
 
 import optuna
 import pytest
-from test_ledger import RATE, Killed, Runner, done, error, space
+from searching import RATE, Killed, Runner, error, space
 
 from sprite_search.errors import InputError
-from sprite_search.home import Home
 from sprite_search.space import Budget, Constraint, Dimension
 from sprite_search.study.ledger import Ledger, studies
 from sprite_search.study.transfer import TRIED
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPRITE_STUDY_STORE", raising=False)
-    done.clear()
-    return Home(tmp_path / "home")
 
 
 def metrics(config, seed, epoch):

@@ -26,9 +26,10 @@ def summary(space: Space, records: Sequence[TrialRecord]) -> str:
     again = sum(r.confirms is not None for r in records)
     began = min((r.started for r in records if r.started), default=None)
     last = max((r.finished for r in records if r.finished), default=None)
+    what = "of the Pareto front" if space.further_objectives else "the best"
     lines = [
         f"trials: {ended}, of {space.budget.trials} configurations; {space.replicates} seeds each",
-        *([f"trained again on fresh seeds: {again}, the best of the search"] if again else []),
+        *([f"trained again on fresh seeds: {again}, {what} of the search"] if again else []),
         f"objective: {space.aim}",
         f"from the first trial to the last: {duration(last - began if began and last else None)}",
         *spent(spending(records)),

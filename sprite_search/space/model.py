@@ -66,7 +66,7 @@ MOST_REPLICATES = 1000  #: seeds of the search are below it, fresh ones from it 
 
 @dataclass(frozen=True)
 class Confirm:
-    """The second stage: so many of the best configurations are trained again, each on so many fresh seeds."""
+    """The second stage: the `top` best, or so many of the Pareto front, are trained again, each on fresh seeds."""
 
     top: int = 5
     seeds: int = 3

@@ -13,6 +13,7 @@ from ..home import Home
 from ..selection import choose
 from ..space import Space
 from ..space.model import MOST_REPLICATES
+from .goals import front, spread
 from .ledger import Ledger
 from .records import searched
 from .table import rows
@@ -27,7 +28,9 @@ def fresh_seeds(space: Space) -> tuple[int, ...]:
 def pending(ledger: Ledger, space: Space, home: Home, store: CheckpointStore) -> list[int]:
     """Trials whose configurations are still to be trained again, best first; none while the search goes on.
 
-    Which they are is decided once the search is over, as `select` ranks them: without labels, degenerate ones left out.
+    Which they are is decided once the search is over: the first as `select` ranks them, without labels, degenerate ones
+    left out. Of several objectives the Pareto front of those that are not degenerate; where it is larger than
+    `confirm.top`, trials spread over all of it, see `goals.spread`.
     """
     if space.confirm is None:
         return []
@@ -39,6 +42,10 @@ def pending(ledger: Ledger, space: Space, home: Home, store: CheckpointStore) ->
         table = with_criteria(rows(searched(records)), store, space.name, home.study(space.name))
         choice = choose(table, runners_up=top - 1)
         best = [n for n in (choice.trial, *(r["trial"] for r in choice.runners_up)) if n is not None]
+        if space.further_objectives:
+            degenerate = {r["trial"] for r in choice.rejected}
+            whole = front(space, (r for r in searched(records) if r.number not in degenerate))
+            best = [r.number for r in spread(space, whole, top)]
         ledger.set_leaders(top, best)
     again = {r.confirms for r in records}
     return [n for n in best if n not in again]

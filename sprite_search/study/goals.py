@@ -69,6 +69,31 @@ def front(space: Space, records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [done[n] for n in found]
 
 
+def spread(space: Space, front: Sequence[TrialRecord], count: int) -> list[TrialRecord]:
+    """At most `count` trials of a Pareto front that stand for all of it, in its order.
+
+    Those of least crowding, as NSGA-II keeps them (Deb et al. 2002): the best by each objective, then those whose
+    neighbours on the front are farthest apart. Of equals the better by the leading objective.
+    """
+    costs = {r.number: _costs(space, r) for r in front}
+    room = dict.fromkeys(costs, 0.0)
+    for objective in range(len(space.objectives)):
+        row = sorted(costs, key=lambda n: costs[n][objective])
+        whole = costs[row[-1]][objective] - costs[row[0]][objective] if row else 0.0
+        for before, number, after in zip(row, row[1:], row[2:], strict=False):
+            room[number] += (costs[after][objective] - costs[before][objective]) / whole if whole else 0.0
+        room.update(dict.fromkeys(row[:1] + row[-1:], math.inf))
+    kept = sorted(costs, key=lambda n: -room[n])[:count]
+    return [r for r in front if r.number in kept]
+
+
+def confirmed(space: Space) -> str:
+    """Which configurations are trained again in the end, in words."""
+    assert space.confirm is not None
+    several = f"the Pareto front (at most {space.confirm.top})"
+    return several if space.further_objectives else f"the best {space.confirm.top}"
+
+
 def since_best(space: Space, records: Iterable[TrialRecord]) -> int:
     """How many configurations ended, complete or pruned, since the best one did, or the last that joined the front."""
     ended = [r for r in searched(records) if r.state in ("complete", "pruned")]

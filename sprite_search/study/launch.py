@@ -146,9 +146,11 @@ def _left_undone(ledger: Ledger, space: Space, closed: str | None) -> str | None
             why = "the space has no more; widen a range or add choices"
         said.append(f"{space.budget.trials - left} of {space.budget.trials} configurations: {why}")
     again = sum(r.confirms is not None for r in records)
-    if space.confirm is not None and again < space.confirm.top:
-        why = closed or "no more can be compared"
-        said.append(f"{again} of the best {space.confirm.top} trained again on fresh seeds: {why}")
+    if space.confirm is not None:
+        front = ledger.leaders(space.confirm.top) if space.further_objectives else None
+        if again < (space.confirm.top if front is None else len(front)):
+            why = closed or "no more can be compared"
+            said.append(f"{again} of {goals.confirmed(space)} trained again on fresh seeds: {why}")
     return "\n".join(said) or None
 
 

@@ -66,18 +66,21 @@ class Outbox:
 
     def _work(self) -> None:
         failures, arrived = 0, time.monotonic()
+        due = 0  # how many of those that wait were there at the last pause: one gathers for all of them
         while True:
             self._posted.wait()
-            if not failures:
-                self._closing.wait(self._pause)
             with self._lock:
-                name = next(iter(self._waiting), None)
-                if name is None:
+                if not self._waiting:
                     self._posted.clear()
+                    due = 0
                     if self._closing.is_set():
                         return
                     continue
-                tries = self._waiting.pop(name)
+            if not failures and not due:
+                self._closing.wait(self._pause)
+            with self._lock:
+                due = (due or len(self._waiting)) - 1
+                name, tries = self._waiting.popitem(last=False)
                 self._under_way = [name]
             try:
                 self._deliver(name)

@@ -9,11 +9,12 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ from . import text
 
 Report = Mapping[str, Any]  #: {"epoch": int, "time": ms, "metrics": [per seed]}
 
-_CHUNK = 900  #: metrics in one request; MLflow takes at most 1,000
-_PARAMS = 90  #: parameters in one request; at most 100
+_METRICS, _PARAMS = 800, 90  #: in one request; MLflow takes at most 100 parameters, and 1,000 of everything
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 _EPOCH = "sprite.epoch"  #: tag of a run: its metrics up to this epoch are written
 _PARETO = "sprite.pareto"  #: tag of a run: whether its trial is on the Pareto front of several objectives
@@ -33,14 +33,20 @@ _JUDGED = "sprite.criteria"  #: tag of a run: what its criteria were when they w
 
 @dataclass
 class _Run:
-    """A run as it is in MLflow: its id, and up to which epoch its metrics are there."""
+    """A run as it is in MLflow: its id, up to which epoch its metrics are there; and what it is still to get."""
 
     id: str
     epoch: int = 0
+    params: list[Any] = field(default_factory=list)
+    metrics: list[Any] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 class Runs:
-    """The runs of one experiment. Every write can be done again: after a crash, or by another process later."""
+    """The runs of one experiment. Every write can be done again: after a crash, or by another process later.
+
+    What a run gets is gathered until `send` or `end`, as a request costs about the same whatever is in it.
+    """
 
     def __init__(self, client: Any, experiment: str, tags: Mapping[str, str], objectives: Sequence[str] = ()):
         """`tags`: of every run, beside those of its trial. `objectives`: metrics whose interval over seeds is kept."""
@@ -48,6 +54,7 @@ class Runs:
         self.objectives = objectives
         self._runs: dict[str, dict[int | None, _Run]] = {}  # trial key -> runs by seed; its own under None
         self._begun: dict[str, tuple[int, tuple[int, ...]]] = {}  # trial key -> attempt and seeds that are there
+        self._made: set[str] | None = None  # keys of the trials that may have a run
 
     def forget(self, key: str) -> None:
         """Looks for the runs of a trial anew next time: somebody may have deleted them."""
@@ -68,11 +75,12 @@ class Runs:
         }
         runs = self._runs.setdefault(record.key, {})
         if None not in runs:
-            query = f"tags.`sprite.trial_key` = '{record.key}' and tags.`sprite.role` = 'trial'"
-            found = next(self.search(query), None)
+            found = self._find(record.key)
             # the key is part of the creation: a crash after it leaves no run that cannot be found
             own = {"sprite.trial_key": record.key, "sprite.role": "trial", **tags}
             runs[None] = self._run(found, text.title(record), own, record.config)
+            if found is None or not found.inputs.dataset_inputs:
+                self._log_data(runs[None].id, record.config)
             for child in self.children(runs[None].id) if found is not None else ():
                 seed = int(child.data.tags["sprite.seed"])
                 runs[seed] = self._run(child, f"#{record.number} seed {seed}", tags, {**record.config, "seed": seed})
@@ -82,9 +90,22 @@ class Runs:
             runs[seed] = self._run(None, f"#{record.number} seed {seed}", own, {**record.config, "seed": seed})
         self._begun[record.key] = (record.attempt, tuple(seeds))
 
+    def _find(self, key: str) -> Any:
+        """The run of a trial; None where there is none.
+
+        MLflow reads the keys of all runs to find one, so this asks only for those it may have.
+        """
+        if self._made is None:
+            self.trials()
+        assert self._made is not None
+        if key in self._made:
+            return next(self.search(f"tags.`sprite.trial_key` = '{key}' and tags.`sprite.role` = 'trial'"), None)
+        self._made.add(key)  # also if the answer to its creation gets lost
+        return None
+
     def _run(self, found: Any, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> _Run:
-        """Takes up the run that was found, or makes one; writes what it lacks."""
-        from mlflow.entities import Param, RunTag
+        """Takes up the run that was found, or makes one; it is to get what it lacks."""
+        from mlflow.entities import Param
 
         if found is None:
             user = {"mlflow.user": _user(), "mlflow.source.name": "sprite-search", "mlflow.source.type": "LOCAL"}
@@ -95,12 +116,8 @@ class Runs:
             run, there = _Run(found.info.run_id, int(found.data.tags.get(_EPOCH, 0))), found.data.params
             if found.info.status != "RUNNING":
                 self.client.update_run(run.id, status="RUNNING")
-            self.client.log_batch(run.id, tags=[RunTag(n, v) for n, v in tags.items()])
-        given = [Param(n, text.text(v)) for n, v in params.items() if n not in there]
-        for i in range(0, len(given), _PARAMS):
-            self.client.log_batch(run.id, params=given[i : i + _PARAMS])
-        if found is None or not found.inputs.dataset_inputs:
-            self._log_data(run.id, params)
+            run.tags.update(tags)
+        run.params = [Param(n, text.text(v)) for n, v in params.items() if n not in there]
         return run
 
     def _log_data(self, run_id: str, params: Mapping[str, Any]) -> None:
@@ -114,59 +131,83 @@ class Runs:
             self.client.log_inputs(run_id, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "train")])])
 
     def log(self, record: TrialRecord, history: Sequence[Report]) -> None:
-        """Writes those reports of a trial that is begun which are not written yet."""
+        """Gathers those reports of a trial that is begun which are not written yet."""
         runs = self._runs[record.key]
         # a trial that failed at its first report has no replicates in the ledger, but runs of them here
         seeds = [int(s["seed"]) for s in record.seeds] or sorted(s for s in runs if s is not None)
         for i, seed in enumerate(seeds):
             if seed in runs:
-                self._write(runs[seed], [(h, h["metrics"][i]) for h in history if i < len(h["metrics"])])
-        self._write(runs[None], [(h, text.means(h["metrics"], self.objectives)) for h in history])
+                self._gather(runs[seed], [(h, h["metrics"][i]) for h in history if i < len(h["metrics"])])
+        self._gather(runs[None], [(h, text.means(h["metrics"], self.objectives)) for h in history])
 
-    def _write(self, run: _Run, points: Sequence[tuple[Report, Mapping[str, float]]]) -> None:
-        """Metrics of epochs above the run's high-water mark: each step is written exactly once.
-
-        The mark is written after the metrics. A crash between the two writes the same points again, with the
-        same times, which MLflow takes for the points it has.
-        """
-        from mlflow.entities import Metric, RunTag
+    def _gather(self, run: _Run, points: Sequence[tuple[Report, Mapping[str, float]]]) -> None:
+        """Metrics of epochs above the run's high-water mark: each step is written exactly once."""
+        from mlflow.entities import Metric
 
         fresh = [(h, m) for h, m in points if int(h["epoch"]) > run.epoch]
-        if not fresh:
-            return
-        metrics = [
+        run.metrics += [
             # MLflow would turn an infinity into the largest float, which spoils its charts
             Metric(name, value if math.isfinite(value) else math.nan, int(h["time"]), int(h["epoch"]))
             for h, values in fresh
             for name, value in values.items()
         ]
-        last = max(int(h["epoch"]) for h, _ in fresh)
-        chunks = [metrics[i : i + _CHUNK] for i in range(0, len(metrics), _CHUNK)] or [[]]
-        for chunk in chunks:
-            mark = [RunTag(_EPOCH, str(last))] if chunk is chunks[-1] else []
-            self.client.log_batch(run.id, metrics=chunk, tags=mark)
-        run.epoch = last
+        if fresh:
+            run.epoch = max(int(h["epoch"]) for h, _ in fresh)
+            run.tags[_EPOCH] = str(run.epoch)
+
+    def send(self, key: str) -> None:
+        """Writes what was gathered for the runs of a trial that is begun."""
+        for run in self._runs[key].values():
+            self._send(run)
+
+    def _send(self, run: _Run) -> None:
+        """In as few requests as may be; tags come last, as one of them is the high-water mark.
+
+        A crash before it writes the same points again, with the same times, which MLflow takes for the points it has.
+        """
+        from mlflow.entities import RunTag
+
+        while run.params or run.metrics or run.tags:
+            params, metrics = run.params[:_PARAMS], run.metrics[:_METRICS]
+            whole = params == run.params and metrics == run.metrics
+            tags = [RunTag(n, v) for n, v in run.tags.items()] if whole else []
+            self.client.log_batch(run.id, metrics=metrics, params=params, tags=tags)
+            del run.params[:_PARAMS], run.metrics[:_METRICS]
+            if whole:
+                run.tags = {}
 
     def end(self, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
-        """Closes the runs of a trial that is begun: pictures, configuration, status; its state last."""
+        """Closes the runs of a trial that is begun, after pictures and configuration; its own last."""
         runs = self._runs[record.key]
         tags = {"sprite.state": record.state}
         if record.state == "pruned":
             tags["sprite.pruned_at"] = str(record.epoch)
         if record.reason:
             tags["sprite.reason"] = record.reason[:4000]
-        self._attach(runs[None].id, record, history, pictures)
+        own = runs[None]
+        self._attach(own.id, record, history, pictures)
         shown = False
         for seed, run in sorted((s, r) for s, r in runs.items() if s is not None):
             folder = pictures / f"seed{seed}" if pictures is not None else None
             if folder is not None and folder.is_dir():
                 self.client.log_artifacts(run.id, str(folder), "pictures")
                 if not shown:
-                    self.client.log_artifacts(runs[None].id, str(folder), "pictures")
+                    self.client.log_artifacts(own.id, str(folder), "pictures")
                     shown = True
-            self.close(run.id, _STATUS[record.state], tags)
-        own = {"mlflow.note.content": text.note(record), **tags}
-        self.close(runs[None].id, _STATUS[record.state], own, _cost(record))
+            run.tags |= tags
+            self._close(run, _STATUS[record.state])
+        own.tags |= {"mlflow.note.content": text.note(record), **tags}
+        own.metrics += _cost(record)
+        self._close(own, _STATUS[record.state])
+
+    def _close(self, run: _Run, status: str) -> None:
+        self._send(run)
+        self.client.set_terminated(run.id, status=status)  # last: a run that is not running any more is whole
+
+    def abandon(self, found: Any) -> None:
+        """Closes a run that the ledger knows nothing of, and those of its seeds."""
+        for one in [*self.children(found.info.run_id), found]:
+            self._close(_Run(one.info.run_id, tags={"sprite.state": "abandoned"}), "KILLED")
 
     def judge(self, values: Mapping[str, tuple[int, Mapping[str, float]]]) -> None:
         """Writes metrics of ended runs where they changed: key of the run -> the epoch they are of, value by name."""
@@ -198,9 +239,9 @@ class Runs:
             tags = {"mlflow.user": _user(), "mlflow.source.name": "sprite-search", "mlflow.source.type": "LOCAL"}
             tags |= {**self.tags, "sprite.role": "report"}
             run = self.client.create_run(self.experiment, run_name="report", tags=tags)
-        if run.data.tags.get(_REPORTED) != mark:
+        if run.data.tags.get(_REPORTED) != mark or run.info.status == "RUNNING":
             self.client.log_artifacts(run.info.run_id, str(folder))
-            self.close(run.info.run_id, "FINISHED", {"mlflow.note.content": note, _REPORTED: mark})
+            self._close(_Run(run.info.run_id, tags={"mlflow.note.content": note, _REPORTED: mark}), "FINISHED")
         return str(run.info.run_id)
 
     def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
@@ -210,21 +251,15 @@ class Runs:
         from ..pictures import curves
 
         with tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / "config.yaml"
-            config.write_text(yaml.safe_dump({"trial": dict(record.config)}, sort_keys=False))
-            self.client.log_artifact(run_id, str(config))
-            drawn = pictures / "curves.png" if pictures is not None else None
-            if (drawn is None or not drawn.exists()) and len(history) > 1:
-                drawn = curves(history, Path(folder) / "curves.png")
+            config = yaml.safe_dump({"trial": dict(record.config)}, sort_keys=False)
+            (Path(folder) / "config.yaml").write_text(config)
+            (Path(folder) / "pictures").mkdir()
+            file, drawn = Path(folder) / "pictures" / "curves.png", pictures and pictures / "curves.png"
             if drawn is not None and drawn.exists():
-                self.client.log_artifact(run_id, str(drawn), "pictures")
-
-    def close(self, run_id: str, status: str, tags: Mapping[str, str], metrics: Sequence[Any] = ()) -> None:
-        from mlflow.entities import RunTag
-
-        # the state comes last: a run that has it is whole
-        self.client.set_terminated(run_id, status=status)
-        self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(n, v) for n, v in tags.items()])
+                shutil.copyfile(drawn, file)
+            elif len(history) > 1:
+                curves(history, file)
+            self.client.log_artifacts(run_id, folder)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -240,7 +275,9 @@ class Runs:
 
     def trials(self) -> list[Any]:
         """The runs of trials."""
-        return list(self.search("tags.`sprite.role` = 'trial'"))
+        found = list(self.search("tags.`sprite.role` = 'trial'"))
+        self._made = (self._made or set()) | {run.data.tags["sprite.trial_key"] for run in found}
+        return found
 
     def children(self, parent: str) -> list[Any]:
         """The runs of a trial's seeds."""
@@ -249,6 +286,11 @@ class Runs:
     def steps(self, run_id: str, metric: str) -> list[int]:
         """The epochs a metric was written for, as often as it was."""
         return sorted(m.step for m in self.client.get_metric_history(run_id, metric))
+
+
+def state(run: Any) -> str:
+    """The state of a trial, or of one of its seeds, that its run shows: "running" until all of it is written."""
+    return "running" if run.info.status == "RUNNING" else str(run.data.tags.get("sprite.state", ""))
 
 
 def _cost(record: TrialRecord) -> list[Any]:

@@ -27,6 +27,8 @@ def connect(home: Home, *, create: bool = True) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else it asks for each run that ends
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     uri = home.tracking_uri
     database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -46,6 +48,8 @@ def connect(home: Home, *, create: bool = True) -> Any:
             _prepare(database)
         try:
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            if database is not None:
+                _trust_the_system(client._tracking_client.store.engine)
             client.search_experiments(max_results=1)
         except (MlflowException, OSError) as error:
             raise InputError(_unusable(uri, database, str(error))) from None
@@ -68,6 +72,18 @@ def _prepare(database: Path) -> None:
         raise InputError(
             f"{database}: is no MLflow database ({error}); move it away, or restore it from a copy"
         ) from None
+
+
+def _trust_the_system(engine: Any) -> None:
+    """Has what is committed handed to the operating system without a wait for the disk.
+
+    A killed process loses nothing by that. A machine that loses power may lose the last commits, never the database
+    (SQLite's documentation of ``PRAGMA synchronous``, with WAL); the next launch writes them again.
+    """
+    from sqlalchemy import event
+
+    engine.dispose()  # what was opened before waits still
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=NORMAL"))
 
 
 def _unusable(uri: str, database: Path | None, said: str) -> str:

@@ -15,7 +15,7 @@ from ..home import Home
 from ..study.records import TrialRecord
 from . import views
 from .outbox import Outbox
-from .runs import Report, Runs
+from .runs import Report, Runs, state
 from .store import connect, shown
 
 _MOST_WAITING = 20_000  #: reports kept for a server that is away; beyond them a trial is written when it ends
@@ -217,6 +217,8 @@ class Tracker:
             self.runs.log(record, [reports[e] for e in sorted(reports)])
             if ended:
                 self.runs.end(record, history, self._pictures_of(record))
+            else:
+                self.runs.send(key)
         except Exception:
             self.runs.forget(key)
             raise
@@ -235,7 +237,7 @@ class Tracker:
         existing = {r.data.tags["sprite.trial_key"]: r for r in self.runs.trials()}
         for record in records:
             run = existing.get(record.key)
-            written = run is not None and run.data.tags.get("sprite.state") == record.state
+            written = run is not None and state(run) == record.state
             if record.state == "queued" or (written and record.done) or record.key in began:
                 continue
             if record.done:
@@ -245,14 +247,13 @@ class Tracker:
         known = {r.key for r in records if r.state != "queued"} | began
         for key, run in existing.items():
             if key not in known and run.info.status == "RUNNING":
-                for one in [*self.runs.children(run.info.run_id), run]:
-                    self.runs.close(one.info.run_id, "KILLED", {"sprite.state": "abandoned"})
+                self.runs.abandon(run)
 
     # -- reading ----------------------------------------------------------------------------------
 
     def states(self) -> dict[str, str]:
         """State of each trial's run by trial key."""
-        return {r.data.tags["sprite.trial_key"]: r.data.tags.get("sprite.state", "") for r in self.runs.trials()}
+        return {r.data.tags["sprite.trial_key"]: state(r) for r in self.runs.trials()}
 
     def problems(
         self, records: Sequence[TrialRecord], history_of: Callable[[TrialRecord], Sequence[Report]]
@@ -263,7 +264,7 @@ class Tracker:
         found = [f"{k} has {keys.count(k)} runs in MLflow" for k in sorted({k for k in keys if keys.count(k) > 1})]
         runs = dict(zip(keys, parents, strict=True))
         wanted = {r.key: r for r in records if r.state != "queued"}
-        gone = {k for k, r in runs.items() if r.data.tags.get("sprite.state") == "abandoned"}
+        gone = {k for k, r in runs.items() if state(r) == "abandoned"}
         found += [
             f"{k} has a run in MLflow but is not in the ledger" for k in runs if k not in wanted and k not in gone
         ]
@@ -287,9 +288,8 @@ class Tracker:
         names = sorted(set().union(*history[-1]["metrics"])) if history and history[-1]["metrics"] else []
         metric = "val/reconstruction" if "val/reconstruction" in names else next(iter(names), None)
         for name, run in runs.items():
-            state = run.data.tags.get("sprite.state")
-            if state != record.state:
-                return [f"{name} is {record.state} in the ledger but {state} in MLflow"]
+            if (shown := state(run)) != record.state:
+                return [f"{name} is {record.state} in the ledger but {shown} in MLflow"]
             elif record.done and metric and (steps := self.runs.steps(run.info.run_id, metric)) != epochs:
                 found.append(f"{name} was reported at epochs {epochs} but MLflow has {steps}")
         return found
