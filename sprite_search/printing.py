@@ -342,7 +342,7 @@ def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
     ]
     if picked["trial"] is not None:
         steps.append((f"promote {study}{chosen}{at}", "put the model into the registry"))
-        steps.append((f"decompose models:/{study}@champion IMAGE…{at}", "find its objects in your images"))
+        steps.append((f"decompose models:/{study}@champion FILE…{at}", "find its objects in your files"))
     width = max(len(command) for command, _ in steps)
     print("next:")
     for command, why in steps:
@@ -412,16 +412,16 @@ def promoted(found: Mapping[str, Any]) -> None:
         print(f"{found['alias']} is {name}; this model was registered already, so no version was added")
     for reason in found["gate"].get("reasons", ())[:1]:
         print(f"  - {reason}")
-    print(f"use it: sprite-search decompose {found['uri']} IMAGE…")
+    print(f"use it: sprite-search decompose {found['uri']} FILE…")
 
 
 def decomposed(found: Sequence[Mapping[str, Any]]) -> None:
-    """The objects found in each image, and where picture and list were written."""
-    for image in found:
-        objects = ", ".join(f"sprite {o['sprite']}" for o in image["objects"]) or "no object"
-        print(f"{image['image']}: {objects}; error {number(image['error'])}")
-        print(f"  {image['overlay']}")
-        print(f"  {image['json']}")
+    """The objects found in each image or cloud, and where picture and list were written."""
+    for one in found:
+        objects = ", ".join(f"sprite {o['sprite']}" for o in one["objects"]) or "no object"
+        print(f"{one.get('image') or one['cloud']}: {objects}; error {number(one['error'])}")
+        print(f"  {one['overlay']}")
+        print(f"  {one['json']}")
 
 
 def launched(found: Mapping[str, Any]) -> None:

@@ -52,7 +52,19 @@ def test_the_gradient_is_that_of_small_differences():
     placed, noise, p = given(3, noisy=True)
     with torch.no_grad():
         placed[..., 3, :, :] += 0.01  # off the ends of the clamp, where there are two slopes
-    assert torch.autograd.gradcheck(lambda a, q: mix_of_masked(a, noise, q), (placed, p))
+    assert torch.autograd.gradcheck(lambda a, q: mix_of_masked(a, noise, q), (placed, p), fast_mode=True)
+
+
+def test_a_compiled_mix_has_the_same_gradients():
+    placed, noise, p = given(3, noisy=True)
+
+    def total(placed, p):
+        return sum(x.square().sum() for x in mix_of_masked(placed, noise, p))
+
+    compiled = torch.compile(total, backend="aot_eager", fullgraph=True)
+    found, right = (torch.autograd.grad(f(placed, p), (placed, p)) for f in (compiled, total))
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("way", [partial(vmap, mix_of_masked), lambda _: at_once], ids=["one by one", "at once"])
