@@ -29,7 +29,7 @@ def mix_of_masked(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tens
     if torch.compiler.is_compiling():  # a compiler merges the passes of the plain formula itself
         colours, mask, support = _split(placed, noise)
         shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
-        return shares.sum(2), (shares * colours).sum(2)
+        return shares.sum(-4), (shares * colours).sum(-4)
     cover, paint = _Mix.apply(placed, noise, p)
     return cover, paint
 
@@ -56,6 +56,9 @@ class _Mix(torch.autograd.Function):
     def forward(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
         colours, mask, support = _split(placed, noise)
         shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
+        if placed.device.type != "cpu":
+            return shares.sum(-4), (shares * colours).sum(-4)
+        # sprite by sprite, as a product of them all would go through memory twice
         paint = shares.select(-4, 0) * colours.select(-4, 0)
         for k in range(1, p.shape[-1]):
             paint.addcmul_(shares.select(-4, k), colours.select(-4, k))
