@@ -121,6 +121,15 @@ def test_position_starts_at_half_size_in_the_middle_as_published():
     assert_close(out[0, 0, 0], inside)
 
 
+def test_a_sprite_that_shrank_to_nothing_has_finite_gradients():
+    """e^100 overflows; whatever else is learned would be lost with it."""
+    beta = torch.tensor([[100.0, 0.3, -0.2]], requires_grad=True)
+    grid = TRANSFORMATIONS["position"].grid(beta, (8, 8))
+    assert grid.isfinite().all()
+    grid.sum().backward()
+    assert beta.grad.isfinite().all()
+
+
 def test_position_puts_the_centre_where_its_docstring_says():
     beta = torch.tensor([[0.0, -1.0, 0.5]])
     grid = TRANSFORMATIONS["position"].grid(beta, (64, 64))

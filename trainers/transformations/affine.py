@@ -41,6 +41,10 @@ class Affine(SpatialTransformation):
         return linear_grid(beta.unflatten(1, (2, 3)) + torch.eye(2, 3, device=beta.device, dtype=beta.dtype), size)
 
 
+#: Scale s of a sprite that is less than a pixel of any image: e^-12 of its size.
+SMALLEST = 12.0
+
+
 @TRANSFORMATIONS.add("position")
 class Position(AxisTransformation):
     """Scale and place, θ = [(1 + e^s) I, t]; "scale+affine" of the paper.
@@ -58,7 +62,8 @@ class Position(AxisTransformation):
     @staticmethod
     def axes(beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         s, x, y = beta.unbind(1)
-        return 1 + s.exp(), x, y
+        # where sprites vanish from all images nothing holds s, and an exponential that overflows has no gradient
+        return 1 + s.clamp(max=SMALLEST).exp(), x, y
 
 
 @TRANSFORMATIONS.add("translation")
