@@ -114,6 +114,7 @@ def test_the_same_on_postgresql_and_an_mlflow_server(tmp_path, name):
             stores = {"SPRITE_STUDY_STORE": database.create("studies"), "MLFLOW_TRACKING_URI": address}
             # in a process of its own, which ends its connections; that it leaves them to the end is no matter here
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+            command += ["-o", "timeout=3000"]  # the limit is that of this test
             done = subprocess.run(
                 [*command, f"{__file__}::{name}"], env={**os.environ, **stores}, capture_output=True, text=True
             )
