@@ -2,8 +2,9 @@
 
     python benchmarks/abstention.py
 
-Every criterion of the combination is r · quality + √(1 − r²) · error, the error being the criterion's own, or partly
-one that all criteria share: that one nobody can see without labels.
+Every criterion that is computed of artefacts, and reconstruction, is r · quality + √(1 − r²) · error. Half of the
+error's variance is shared by the criteria of a group; of the rest all is the criterion's own, or part is shared by all
+criteria: that one nobody can see without labels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from sprite_search.selection import CRITERIA, choose
 from sprite_search.selection.choice import GOOD
-from sprite_search.selection.preregistered import BORDA
+from sprite_search.selection.roles import electorate
 
 #: Configurations, seeds, correlation r of a criterion with quality, and the shared part of its error.
 CASES = (
@@ -34,6 +35,13 @@ CASES = (
 #: Spread of the quality of seeds within a configuration, that of configurations being 1; of a criterion's error, too.
 SEEDS = 0.3
 
+#: What has a column of its own in the table.
+COLUMNS = {"reconstruction": "val/hard_reconstruction"} | {
+    n: f"criteria/{n}"
+    for n in electorate(scenes=False)
+    if CRITERIA[n].compute is not None and CRITERIA[n].only != "scenes"
+}
+
 
 def table(
     trials: int, seeds: int, validity: float, shared: float, generator: np.random.Generator
@@ -46,15 +54,15 @@ def table(
         for t in range(trials)
         for s in range(seeds)
     ]
-    for name in BORDA:
-        error = shared * common + math.sqrt(1 - shared**2) * generator.normal(size=(trials, 1))
-        error = error + SEEDS * generator.normal(size=(trials, seeds))
+    of_group = {CRITERIA[n].group: generator.normal(size=(trials, 1)) for n in COLUMNS}
+    for name, column in COLUMNS.items():
+        own = (of_group[CRITERIA[name].group] + generator.normal(size=(trials, 1))) / math.sqrt(2)
+        error = shared * common + math.sqrt(1 - shared**2) * own + SEEDS * generator.normal(size=(trials, seeds))
         values = validity * quality + math.sqrt(1 - validity**2) * error
         if CRITERIA[name].scope == "config":
             if seeds == 1:
                 continue
             values = np.repeat(values.mean(1, keepdims=True), seeds, 1)
-        column = "val/hard_reconstruction" if name == "reconstruction" else f"criteria/{name}"
         sign = -1 if CRITERIA[name].smaller_is_better else 1
         for row, value in zip(rows, values.ravel(), strict=True):
             row[column] = float(sign * value)

@@ -28,7 +28,7 @@ from trainers.kmeans import kmeans
 from trainers.settings import TrialConfig
 from trainers.training import Trainer
 
-SHOWN = ("labels/ari_foreground", "labels/mean_accuracy", "labels/average_iou", "val/reconstruction")
+SHOWN = (*(n for n, m in metrics.METRICS.items() if m.given in ("pixels", "segments")), "val/reconstruction")
 SHAPE = 12  #: side in pixels to which K-means scales the shapes it compares
 
 
@@ -62,11 +62,7 @@ def baseline(scenes: datasets.Dataset, objects: int, classes: int, seed: int) ->
     lookup = torch.cat((torch.zeros(len(segments), 1, dtype=torch.long), kinds.view(len(segments), objects) + 1), 1)
     found = lookup.gather(1, segments.flatten(1)).view(-1, side, side)
     table = metrics.contingency(np.asarray(scenes.classes), found.numpy())
-    return {
-        "labels/ari_foreground": metrics.ari_foreground(np.asarray(scenes.instances), segments.numpy()),
-        "labels/mean_accuracy": metrics.mean_class_accuracy(table),
-        "labels/average_iou": metrics.average_iou(table),
-    }
+    return metrics.measured({"pixels": (table,), "segments": (np.asarray(scenes.instances), segments.numpy())})
 
 
 def _segments(image: Tensor, count: int, g: torch.Generator) -> Tensor:

@@ -208,7 +208,7 @@ def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
     "--by",
     default="auto",
     metavar="METHOD",
-    help="A criterion, borda, robust, kemeny, knee or objective; by itself robust.",
+    help="A criterion, catalogue, borda, robust, kemeny, knee or objective; by itself catalogue.",
 )
 @options.home
 @options.as_json
@@ -265,15 +265,15 @@ def promote(
 
 @main.command()
 @click.argument("model")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="decomposed", show_default=True)
 @options.home
 @options.as_json
-def decompose(model: str, images: tuple[Path, ...], output: Path, home: str | None, as_json: bool) -> None:
-    """Find the objects in IMAGES with MODEL: models:/NAME@ALIAS, or the folder of a checkpoint."""
+def decompose(model: str, files: tuple[Path, ...], output: Path, home: str | None, as_json: bool) -> None:
+    """Find the objects in images (or point clouds) with MODEL: models:/NAME@ALIAS, or the folder of a checkpoint."""
     from .decompose import decompose as run
 
-    _show(run(model, list(images), output, Home.locate(home)), as_json, "decomposed")
+    _show(run(model, list(files), output, Home.locate(home)), as_json, "decomposed")
 
 
 @main.command()

@@ -1,79 +1,85 @@
-"""Decomposing images with a trained model: a picture and a list of objects for each."""
+"""Decomposing images or point clouds with a trained model: a picture and a list of objects for each."""
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as Picture
 
-from . import trusted
+from . import decompose_clouds, trusted
 from .errors import InputError
 from .files import whole
 from .home import Home
 
 
-def decompose(model: str, images: list[Path], output: Path, home: Home) -> list[dict[str, Any]]:
-    """Finds the objects in images; writes `<name>_overlay.png` and `<name>.json` for each.
+def decompose(model: str, files: list[Path], output: Path, home: Home) -> list[dict[str, Any]]:
+    """Finds the objects in images or clouds; writes `<name>_overlay.png` and `<name>.json` for each.
 
     Args:
         model: ``models:/NAME@ALIAS`` (or ``models:/NAME/VERSION``), or the folder of a checkpoint or trial.
-        images: files of any format Pillow reads; they are resized to the model's size, aspect ignored.
+        files: images of any format Pillow reads, resized to the model's size, aspect ignored; for a model of point
+            clouds see `decompose_clouds.read_cloud`.
         output: folder for what is written; made if needed.
         home: where the registry is.
     Returns:
         What the JSON files hold. Of each object, `box` is in pixels of the model's image (`size`, height and
-        width), `box_in_image` in pixels of the file (`image_size`); see `trainers.objects`.
+        width), `box_in_image` in pixels of the file (`image_size`); of clouds on the tile, and `box_in_cloud` in the
+        file's coordinates. See `trainers.objects`.
     Raises:
-        InputError: a model or image that is missing or unreadable; nothing is written then.
+        InputError: a model or file that is missing or unreadable; nothing is written then.
     """
     from trainers import load
     from trainers.kinds import OfPoints
-    from trainers.objects import objects
 
-    from .pictures import overlay
-
-    names = [image.stem for image in images]
+    names = [file.stem for file in files]
     for name in {n for n in names if names.count(n) > 1}:
-        raise InputError(f"{name}: several images have this name and would overwrite each other; decompose them apart")
+        raise InputError(f"{name}: several files have this name and would overwrite each other; decompose them apart")
     folder, member = _checkpoint(model, home)
     trained = load(folder, member=member)
-    if issubclass(trained.config.parts["model"], OfPoints):
-        raise InputError(
-            f"{model}: explains point clouds, not images; use mlflow.pyfunc.load_model(...).predict(points), or"
-            " trainers.load(folder).decompose(points), with points (N, P, 3) on the tile: x and y in -1…1, z from 0"
-        )
-    shape = trained.shape
-    read = [read_image(image, shape.channels, shape.size) for image in images]
-    pixels = np.stack([x for x, _ in read])
-    found = trained.decompose(pixels)
+    of_points = issubclass(trained.config.parts["model"], OfPoints)
+    explained = list((decompose_clouds.explained if of_points else _explained)(trained, files))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose another folder with -o") from None
     results = []
+    for file, (found, drawn) in zip(files, explained, strict=True):
+        result = {**found, "model": model, "seed": trained.config["seed"]}
+        picture, text = output / f"{file.stem}_overlay.png", output / f"{file.stem}.json"
+        _write(picture, lambda path, drawn=drawn: drawn.save(path, format="PNG"))
+        _write(text, lambda path, result=result: path.write_text(json.dumps(result, indent=2)))
+        results.append({**result, "overlay": str(picture), "json": str(text)})
+    return results
+
+
+def _explained(trained: Any, images: list[Path]) -> Iterator[tuple[dict[str, Any], Picture]]:
+    """What the model says of each image: plain values for its JSON file, and a picture."""
+    from trainers.objects import objects
+
+    from .pictures import overlay
+
+    shape = trained.shape
+    read = [read_image(image, shape.channels, shape.size) for image in images]
+    pixels = np.stack([x for x, _ in read])
+    found = trained.decompose(pixels)
     for i, image in enumerate(images):
         size = read[i][1]
         listed = [{**o, "box_in_image": _scaled(o["box"], shape.size, size)} for o in objects(found, i)]
         result = {
             "image": str(image),
             "image_size": list(size),
-            "model": model,
-            "seed": trained.config["seed"],
             "size": list(shape.size),
             "error": round(float(found.error[i]), 6),
             "objects": listed,
         }
         boxes = [(_box(o["box"]), _caption(o), o["layer"]) for o in listed]
-        drawn = overlay(pixels[i].astype(float) / 255, found.instances[i], boxes)
-        picture, text = output / f"{image.stem}_overlay.png", output / f"{image.stem}.json"
-        _write(picture, lambda path, drawn=drawn: drawn.save(path, format="PNG"))
-        _write(text, lambda path, result=result: path.write_text(json.dumps(result, indent=2)))
-        results.append({**result, "overlay": str(picture), "json": str(text)})
-    return results
+        yield result, overlay(pixels[i].astype(float) / 255, found.instances[i], boxes)
 
 
 def _caption(found: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from trainers.metrics import shown_metrics
 
 Floats = NDArray[np.floating[Any]]
 
@@ -273,3 +276,45 @@ def _extent(text: str, font: Any) -> tuple[int, int]:
 
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
+
+
+# -- curves ---------------------------------------------------------------------------------------
+
+
+def curves(history: Sequence[Mapping[str, Any]], file: Path) -> Path:
+    """The course of a training, a colour per seed: reconstruction error, sprites in use and, apart, label metrics."""
+    from matplotlib.figure import Figure
+
+    names = sorted({n for h in history for m in h["metrics"] for n in m})
+    panels = [("reconstruction error", {"train/reconstruction": ":", "val/reconstruction": "-"})]
+    panels += [("sprites in use (effective number)", {"val/effective_sprites": "-"})]
+    labels = [n for n in shown_metrics() if n.startswith("labels/") and n in names]
+    panels += [("with labels", dict(zip(labels, itertools.cycle(("-", "--", ":", "-.")), strict=False)))]
+    panels = [(title, lines) for title, lines in panels if set(lines) & set(names)]
+    width = 4.6 * max(1, len(panels))
+    figure = Figure(figsize=(width, 3.4), dpi=100)
+    # fixed margins: to measure every label would take as long as to draw them
+    figure.subplots_adjust(left=0.75 / width, right=1 - 0.15 / width, bottom=0.16, top=0.9, wspace=0.3)
+    epochs = [int(h["epoch"]) for h in history]
+    seeds = max((len(h["metrics"]) for h in history), default=0)
+    for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(1, max(1, len(panels)))), panels, strict=False):
+        for name, style in lines.items():
+            for seed in range(seeds):
+                values = [h["metrics"][seed].get(name, np.nan) if seed < len(h["metrics"]) else np.nan for h in history]
+                marker = "." if len(epochs) < 15 else ""
+                axes.plot(epochs, values, style, color=PALETTE[seed % (len(PALETTE) - 1) + 1] / 255, marker=marker)
+            axes.plot([], [], style, color="0.35", label=name)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+        if title.startswith("reconstruction"):
+            shown = np.concatenate([line.get_ydata() for line in axes.lines]).astype(float)
+            if (shown[np.isfinite(shown)] > 0).all():
+                axes.set_yscale("log")
+        if axes is figure.axes[0]:
+            for seed in range(seeds if seeds > 1 else 0):
+                axes.plot([], [], color=PALETTE[seed % (len(PALETTE) - 1) + 1] / 255, label=f"seed {seed}")
+        # a fixed place: to find the best one may take longer than the rest
+        axes.legend(fontsize=8, frameon=False, loc="upper right" if title.startswith("recon") else "lower right")
+    figure.savefig(file)
+    return file

@@ -109,12 +109,10 @@ def _front(trials: Sequence[int]) -> str:
     return f"front: {', '.join(map(str, trials))}" if trials else "–"
 
 
-#: Metrics worth a column when trials are listed; all of them are in --csv and --json.
-METRICS = ("val/effective_sprites", "labels/accuracy", "labels/mean_accuracy", "labels/ari_foreground")
-
-
 def trials(found: Mapping[str, Any]) -> None:
-    """One line per trial: state, value, some metrics (mean over seeds) and what was searched."""
+    """One line per trial: state, value, some metrics (mean over seeds) and what was searched; --csv has all of them."""
+    from trainers.metrics import shown_metrics
+
     groups: dict[int, list[Mapping[str, Any]]] = {}
     for row in found["trials"]:
         groups.setdefault(row["trial"], []).append(row)
@@ -122,7 +120,7 @@ def trials(found: Mapping[str, Any]) -> None:
         print("no trials yet")
         return
     aims = found["objectives"] if len(found["objectives"]) > 1 else []
-    metrics = [n for n in dict.fromkeys((*aims, *METRICS)) if any(n in r for r in found["trials"])]
+    metrics = [n for n in dict.fromkeys((*aims, *shown_metrics())) if any(n in r for r in found["trials"])]
     marks = [n for n in ("front", "violates") if any(r.get(n) for r in found["trials"])]
     several = not aims and any(r.get("value_low") is not None for r in found["trials"])
     searched = [n for n in found["searched"] if len({repr(r.get(n)) for r in found["trials"]}) > 1]
@@ -302,7 +300,7 @@ def over_studies(found: Mapping[str, Any]) -> None:
     table((_over_studies(r) for r in over["rows"]), (*columns, "labels", "p random", "p baseline"))
     print("* fixed in advance; p: exact, one-sided, that it does better than a random pick and than reconstruction")
     print("(Wilcoxon over studies), by Holm's correction for those that were fixed in advance, else as it is.")
-    print("goals, of borda, which was registered:")
+    print("goals, of the combination that is shipped:")
     rows = [[g["goal"], number(g["value"]), *(f"{g[n]:g}" for n in ("minimum", "good", "moonshot")), g["met"]]
             for g in found["goals"]]  # fmt: skip
     table(rows, ("goal", "found", "minimum", "good", "moonshot", "met"))
@@ -344,7 +342,7 @@ def next_steps(study: str, picked: Mapping[str, Any], home: Path) -> None:
     ]
     if picked["trial"] is not None:
         steps.append((f"promote {study}{chosen}{at}", "put the model into the registry"))
-        steps.append((f"decompose models:/{study}@champion IMAGE…{at}", "find its objects in your images"))
+        steps.append((f"decompose models:/{study}@champion FILE…{at}", "find its objects in your files"))
     width = max(len(command) for command, _ in steps)
     print("next:")
     for command, why in steps:
@@ -414,16 +412,16 @@ def promoted(found: Mapping[str, Any]) -> None:
         print(f"{found['alias']} is {name}; this model was registered already, so no version was added")
     for reason in found["gate"].get("reasons", ())[:1]:
         print(f"  - {reason}")
-    print(f"use it: sprite-search decompose {found['uri']} IMAGE…")
+    print(f"use it: sprite-search decompose {found['uri']} FILE…")
 
 
 def decomposed(found: Sequence[Mapping[str, Any]]) -> None:
-    """The objects found in each image, and where picture and list were written."""
-    for image in found:
-        objects = ", ".join(f"sprite {o['sprite']}" for o in image["objects"]) or "no object"
-        print(f"{image['image']}: {objects}; error {number(image['error'])}")
-        print(f"  {image['overlay']}")
-        print(f"  {image['json']}")
+    """The objects found in each image or cloud, and where picture and list were written."""
+    for one in found:
+        objects = ", ".join(f"sprite {o['sprite']}" for o in one["objects"]) or "no object"
+        print(f"{one.get('image') or one['cloud']}: {objects}; error {number(one['error'])}")
+        print(f"  {one['overlay']}")
+        print(f"  {one['json']}")
 
 
 def launched(found: Mapping[str, Any]) -> None:

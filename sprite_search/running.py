@@ -48,6 +48,10 @@ def launch(
     }
 
 
+#: Samplers that no result leads anywhere.
+BLIND = ("random", "qmc", "grid")
+
+
 def opening(space: Space, home: Home) -> str:
     """What is about to be done, said aloud."""
     replicates = f"{space.replicates} seeds each" if space.replicates > 1 else "one seed each"
@@ -74,12 +78,18 @@ def opening(space: Space, home: Home) -> str:
 
 
 def notes(space: Space) -> list[str]:
-    """What is worth knowing of the sampler before a search begins, beside what `check` refuses."""
+    """What is worth knowing before a search begins, beside what `check` refuses."""
     from .space.reading_samplers import at_random
     from .study.samplers import GP_SEES
     from .study.sequential import most
 
     name, said = space.sampler["name"], []
+    fits = [o.metric for o in space.objectives if o.metric.endswith("reconstruction")]
+    if "sprites.count" in space.search and len(fits) == len(space.objectives) and name not in BLIND:
+        said.append(
+            f"{fits[0]} falls with the number of sprites, so {name} will drift to many of them; minimize"
+            " criteria/description_length, which counts what they cost, or fix sprites.count"
+        )
     if blind := at_random(space):
         what = "numbers that every trial has" if name == "cmaes" else "what every trial has"
         said.append(f"{name} draws {', '.join(blind)} at random, as it models only {what}; tpe models all")

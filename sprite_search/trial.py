@@ -189,7 +189,6 @@ class SpriteTrial(tune.Trainable):
         from trainers.kinds import OfPoints
 
         from . import pictures, point_pictures
-        from .curves import save_curves
 
         for member, seed in enumerate(self.job["seeds"]):
             model = load(folder, member=member)
@@ -197,7 +196,7 @@ class SpriteTrial(tune.Trainable):
             drawn = point_pictures if issubclass(model.config.parts["dataset"], OfPoints) else pictures
             drawn.save_trial_pictures(model, dataset, folder / "pictures" / f"seed{seed}")
         if history:
-            save_curves(history, folder / "pictures" / "curves.png")
+            pictures.curves(history, folder / "pictures" / "curves.png")
 
     def _result(self, entry: dict[str, Any], epochs: int) -> dict[str, Any]:
         return {**entry, "epochs": epochs, tune.result.DONE: entry["epoch"] >= epochs}

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from sprite_search.selection import choose
-from sprite_search.selection.choice import disagreement
+from sprite_search.selection.choice import disagreement, places
 from sprite_search.selection.combination import WAYS, borda, kemeny, knee, robust, shares
 from sprite_search.selection.criteria import COLUMN, CRITERIA
 from sprite_search.selection.preregistered import BORDA, BORDA_SCENES, PRIMARY
+from sprite_search.selection.roles import AUDIT, AUDIT_SCENES, OBJECTIVES, electorate
 
 NAN = float("nan")
 COSTS = np.array([[1.0, 10, 5], [2, 20, 5], [3, 5, 5]])
@@ -65,7 +66,7 @@ def test_a_row_that_is_first_by_all_is_first(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_monotone_changes_of_a_criterion_change_no_rank(way):
     costs = np.random.default_rng(0).random((7, 4))
-    if way != "robust":  # which keeps magnitudes
+    if way not in ("catalogue", "robust"):  # which keep magnitudes
         np.testing.assert_array_equal(WAYS[way](costs), WAYS[way](np.exp(5 * costs)))
 
 
@@ -88,8 +89,8 @@ def rows(count=6, seeds=3, noise=0.01, **settings):
 def test_the_combination_is_the_default_and_outvotes_one_criterion(kind):
     table = rows(**{"model.kind": kind})
     choice = choose(table)
-    assert (choice.by, choice.trial, choice.abstained) == ("robust", 0, False)
-    assert any("1st by" in r and "6th by reconstruction" in r for r in choice.reasons)
+    assert (choice.by, choice.trial, choice.abstained) == ("catalogue", 0, False)
+    assert any("of 6 it is 1st by" in r for r in choice.reasons)
     assert choose(table, by="reconstruction").trial == 5
 
 
@@ -117,6 +118,28 @@ def test_disagreement_by_hand():
     ]
     assert disagreement(table, [0, 1], "borda") == pytest.approx([0.25, 0.25])
     assert disagreement(table, [0, 1], "kemeny") is None and disagreement(table, [0, 1], "reconstruction") is None
+
+
+def test_criteria_of_one_group_count_as_one_opinion_on_their_doubt():
+    """Scores c, c and −c of three criteria, the first two of one group: its mean lies 2c/3 from that of all, the
+    other's 4c/3. Weighed by 2/3 and 1/3 that is 4c/9 each; squared, summed and times G/(G − 1) = 2: 64c²/81.
+    """
+    sign = 1.0 if CRITERIA["merge_gain"].smaller_is_better else -1.0
+    alike = [{COLUMN + "redundancy": float(t), COLUMN + "merge_gain": sign * t} for t in (0, 1)]
+    table = [{"trial": t, "seed": 0, "val/hard_reconstruction": -float(t), **alike[t]} for t in (0, 1)]
+    c = 1 / 1.4826
+    assert disagreement(table, [0, 1], "catalogue") == pytest.approx([64 * c**2 / 81] * 2)
+
+
+def test_what_steers_or_audits_does_not_choose():
+    for scenes, audit in ((False, AUDIT), (True, AUDIT_SCENES)):
+        voters = electorate(scenes=scenes)
+        assert not {*voters} & {*audit, *OBJECTIVES} and {*voters, *audit, *OBJECTIVES} == {*CRITERIA}
+
+
+def test_places_of_groups_by_hand():
+    table = [{"trial": t, "val/hard_reconstruction": [3.0, 1, 2][t], COLUMN + "redundancy": float(t)} for t in range(3)]
+    assert places(table, "robust") == {"fit": {0: 3, 1: 1, 2: 2}, "redundancy": {0: 1, 1: 2, 2: 3}}
 
 
 def test_the_seed_is_the_best_by_the_combination():

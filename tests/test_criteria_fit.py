@@ -71,3 +71,7 @@ def test_metrics_of_reports_are_criteria_too():
 
 def test_a_model_that_shows_nothing_has_no_decision_gap():
     assert math.isnan(value("decision_gap", [[-1, -1]], 2))
+
+
+def test_structure_of_the_residual_is_the_mean_over_images():
+    assert value("residual_structure", [0, 1], 2, moran=[0.2, 0.4]) == pytest.approx(0.3)

@@ -39,10 +39,6 @@ def test_softness_over_the_pixels_that_masks_touch():
     assert scene("mask_softness", [[0, -1]], m) == pytest.approx(0.64 / 3)
 
 
-def test_structure_of_the_residual_is_the_mean_over_images():
-    assert value("residual_structure", [0, 1], 2, moran=[0.2, 0.4]) == pytest.approx(0.3)
-
-
 def test_fragments_are_counted_for_layers_that_cover_something():
     m = masks((0, 2, 0, 2), (4, 6, 4, 6))
     m[0, 0, 7, 7] = 255  # a second part of the first

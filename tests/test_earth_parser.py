@@ -8,6 +8,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from sprite_search.decompose import decompose
+from sprite_search.decompose_clouds import read_cloud
+from sprite_search.errors import InputError
+from sprite_search.home import Home
 from trainers import datasets, load, train
 from trainers.datasets import DATASETS
 from trainers.errors import DataError
@@ -193,7 +197,8 @@ def test_it_learns_and_reports_what_models_of_scenes_do():
     assert metrics.keys() == {
         "train/loss", "train/reconstruction", "val/reconstruction", "val/hard_reconstruction",
         "val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area",
-        "labels/mean_accuracy", "labels/average_iou", "labels/ari_foreground", "labels/instance_iou",
+        "labels/mean_accuracy", "labels/pixel_accuracy", "labels/average_iou",
+        "labels/ari_foreground", "labels/instance_iou",
     }  # fmt: skip
     assert last.artefacts() == []
 
@@ -222,6 +227,57 @@ def test_a_saved_model_explains_clouds_again_of_any_number_of_points(trained):
         for o in listed:
             own = x[i][found.instances[i] == o["layer"]]
             np.testing.assert_allclose(o["box"], [*own.min(0), *own.max(0)], atol=1e-4)
+
+
+def test_decompose_explains_files_of_points(trained, tmp_path):
+    cloud = np.random.default_rng(1).uniform((-0.5, -0.5, 0), (0.5, 0.5, 0.4), (300, 3))
+    np.save(tmp_path / "a.npy", cloud)
+    np.savetxt(tmp_path / "b.xyz", cloud[:25])  # fewer than the model takes
+    files = [tmp_path / "a.npy", tmp_path / "b.xyz"]
+    large, small = decompose(str(trained), files, tmp_path / "out", Home(tmp_path))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "a.json",
+        "a_overlay.png",
+        "b.json",
+        "b_overlay.png",
+    ]
+    assert (large["points"], large["points_taken"], small["points"], small["points_taken"]) == (300, 40, 25, 40)
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["objects"] == large["objects"]
+    for one in (large, small):
+        for o in one["objects"]:
+            assert o["box_in_cloud"] == pytest.approx(o["box"], abs=1e-4)
+
+
+def test_clouds_of_a_model_of_tiles_are_brought_to_the_tile_and_back(trained):
+    model = load(trained, device="cpu")
+    model.config = {"dataset.tile": 4.0}
+    far = np.array([[10.0, 20, 7], [13, 22, 9]])
+    file = trained / "far.npy"
+    np.save(file, far)
+    points, scale, origin, count = read_cloud(file, model)
+    assert count == 2 and points.shape == (40, 3)
+    np.testing.assert_allclose(points.min(0), [-0.75, -0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(points.max(0), [0.75, 0.5, 1], atol=1e-6)
+    np.testing.assert_allclose(np.unique(points * scale + origin, axis=0), far, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "problem"),
+    [
+        ("metres.npy", np.full((3, 3), 5.0), r"metres.npy: is not on the tile, as it reaches 5 half sides"),
+        ("below.npy", np.full((3, 3), -0.9), r"below.npy: is not on the tile"),
+        ("flat.npy", np.zeros((3, 2)), r"flat.npy: no points can be read"),
+        ("missing.npy", None, r"missing.npy: there is no such file"),
+        ("photo.png", np.zeros((3, 3)), r"photo.png: is no point cloud; give files that end in .npy"),
+    ],
+)
+def test_clouds_that_cannot_be_explained_are_told_and_nothing_is_written(trained, tmp_path, name, points, problem):
+    if points is not None:
+        with (tmp_path / name).open("wb") as file:
+            np.save(file, points)
+    with pytest.raises((InputError, DataError), match=problem):
+        decompose(str(trained), [tmp_path / name], tmp_path / "out", Home(tmp_path))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def test_features_have_the_promised_length_at_any_size(kind, size, pool):
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_members_of_a_stack_equal_separate_encoders_running_statistics_included(kind):
+    torch.manual_seed(0)  # a batch of four may have channels of hardly any variance, whose rounding errors are large
     encoders = [make(kind, size=(12, 12)) for _ in range(2)]
     parameters, buffers = torch.func.stack_module_state(encoders)
     images = torch.rand(2, 4, 3, 12, 12)
@@ -42,6 +43,14 @@ def test_every_parameter_gets_a_gradient(kind):
     encoder = make(kind)
     encoder(torch.rand(2, 3, 28, 28)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+
+
+def test_blocks_deepen_the_cheap_encoder_at_its_small_map():
+    plain, deep = make("conv"), make("conv", blocks=2)
+    assert plain.features == deep.features
+    more = [m for m in deep.modules() if isinstance(m, torch.nn.Conv2d)][3:]
+    assert [(m.in_channels, m.out_channels, m.stride) for m in more] == 4 * [(64, 64, (1, 1))]
+    assert deep(torch.rand(2, 3, 28, 28)).shape == (2, deep.features)
 
 
 def test_resnets_have_the_published_depth():

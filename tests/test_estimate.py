@@ -67,13 +67,21 @@ def test_a_trial_of_more_epochs_is_reckoned_to_take_longer(home):
     assert 0 < least[10] < least[40]
 
 
+def test_a_search_that_leads_to_ever_more_sprites_is_warned_of(home):
+    """The error of a reconstruction falls with their number; a sampler that learns goes there, others do not."""
+    many = dataclasses.replace(space(), search={"sprites.count": Dimension("categorical", (2, 8))})
+    assert "criteria/description_length" in running.opening(many, home)
+    assert not running.notes(dataclasses.replace(many, objective=Objective("criteria/description_length")))
+    assert not running.notes(dataclasses.replace(many, search={"sprites.hidden": Dimension("categorical", (8, 16))}))
+
+
 SEQUENTIAL = {"name": "sequential_grid", "order": ["sprites.count", "decision.kind"]}
 
 
 @pytest.mark.parametrize(
     "sampler, words",
     [
-        ({"name": "tpe"}, None),
+        ({"name": "tpe"}, "val/reconstruction falls with the number of sprites"),
         ({"name": "random"}, None),
         ({"name": "cmaes"}, "cmaes draws decision.kind, decision.activation, regularisers.frequency.weight at random"),
         ({"name": "nsga2"}, "nsga2 draws decision.activation, regularisers.frequency.weight at random"),

@@ -43,9 +43,17 @@ def test_mean_accuracy_and_iou_by_hand():
     assert metrics.average_iou(table) == pytest.approx((80 / 90 + 10 / 20) / 2)
 
 
+def test_pixel_accuracy_counts_pixels_not_classes():
+    # background, square and disc, named 1, 2 and 0: right are 80 + 6 + 1 of 100 pixels
+    table = np.array([[6, 80, 4], [0, 1, 6], [1, 1, 1]])
+    assert metrics.pixel_accuracy(table) == pytest.approx(87 / 100)
+    assert metrics.mean_class_accuracy(table) == pytest.approx((80 / 90 + 6 / 7 + 1 / 3) / 3)
+
+
 def test_a_class_that_no_prediction_is_left_for_counts_zero():
     table = np.array([[8], [2]])
     assert metrics.mean_class_accuracy(table) == pytest.approx(0.5)
+    assert metrics.pixel_accuracy(table) == pytest.approx(0.8)
     assert metrics.average_iou(table) == pytest.approx(0.4)
 
 

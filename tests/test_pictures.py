@@ -63,6 +63,15 @@ def test_labels_have_one_colour_each_and_the_background_its_own():
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 3
 
 
+def test_curves_are_drawn_even_with_gaps(tmp_path):
+    history = [
+        {"epoch": e, "metrics": [{"val/reconstruction": 1 / e, **({"train/reconstruction": 1.0} if e > 2 else {})}, {}]}
+        for e in range(1, 9)
+    ]
+    with Image.open(pictures.curves(history, tmp_path / "curves.png")) as image:
+        assert len(image.getcolors(1 << 20)) > 2
+
+
 def test_sprites_are_sorted_by_use():
     sprites = np.zeros((3, 1, 4, 4))
     sprites[2] = 1.0

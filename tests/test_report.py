@@ -178,13 +178,13 @@ def test_configurations_are_means_over_seeds():
     assert table.columns["reconstruction"].values[3] == pytest.approx(0.25 + 0.5e-4)
     assert table.columns["labels/accuracy"].values[3] == pytest.approx(0.75 + 0.5e-4)
     assert table.correlation("reconstruction", "labels/accuracy") == pytest.approx(-1)
-    assert next(iter(table.columns)) == found.choice.by == "robust"
+    assert next(iter(table.columns)) == found.choice.by == "catalogue"
 
 
 def test_the_explorer_shows_sprites_of_what_is_pointed_at_and_marks_the_choice():
     found = searched()
     figure = explorer.figure(
-        Configurations.of(found.study, found.choice), found.choice, "robust", "labels/accuracy", "reconstruction"
+        Configurations.of(found.study, found.choice), found.choice, "catalogue", "labels/accuracy", "reconstruction"
     )
     (trace,) = figure["data"]
     assert trace["customdata"] == list(range(TRIALS))

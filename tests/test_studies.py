@@ -183,10 +183,10 @@ def test_goals_are_met_or_not_or_not_measured(judged):
 
 
 def test_the_weights_of_table_13_are_judged_by_studies_that_search_nothing_else():
-    over = {"rows": [{"criterion": "borda", "normalised_regret": 0.1}]}
+    over = {"rows": [{"criterion": "catalogue", "normalised_regret": 0.1}]}
 
     def judged(picked, searched, dataset="mnist_color"):
-        return {"dataset": dataset, "searched": searched, "rows": [{"criterion": "borda", "picked": picked}]}
+        return {"dataset": dataset, "searched": searched, "rows": [{"criterion": "catalogue", "picked": picked}]}
 
     weights = ["regularisers.frequency.weight"]
     given = [judged(0.97, weights), judged(0.9, weights), judged(0.5, [*weights, "sprites.count"])]

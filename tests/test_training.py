@@ -127,7 +127,8 @@ def test_scenes_are_learnt_and_reported():
     assert metrics.keys() == {
         "train/loss", "train/reconstruction", "val/reconstruction", "val/hard_reconstruction",
         "val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area",
-        "labels/mean_accuracy", "labels/average_iou", "labels/ari_foreground", "labels/instance_iou",
+        "labels/mean_accuracy", "labels/pixel_accuracy", "labels/average_iou",
+        "labels/ari_foreground", "labels/instance_iou",
     }  # fmt: skip
     assert 0 <= metrics["val/empty_share"] <= 1 and 0 <= metrics["val/mask_area"] <= 1
 

@@ -45,7 +45,7 @@ def neighbours(points: Tensor, sprites: Tensor) -> tuple[Tensor, Tensor]:
 def distances(points: Tensor, placed: Tensor) -> Distances:
     """Distances of points (B, P, 3) and placed sprites (B, S, K, M, 3), both ways.
 
-    A sprite's points beyond the tile count nothing, as the cloud does not say what is there (model.md §11.3).
+    A sprite's points beyond the tile count nothing, as the cloud does not say what is there.
     """
     slots = placed.shape[1:3]
     sprites = placed.flatten(1, 2)

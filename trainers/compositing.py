@@ -77,7 +77,7 @@ def compose(
 def label_map(values: Tensor, masks: Tensor, occlusion: Tensor) -> Tensor:
     """The value of the front-most layer at each pixel, 0 where only background shows.
 
-    Masks and occlusion are cut at 0.5 (model.md §8.2). Where layers occlude each other in a circle, so that
+    Masks and occlusion are cut at 0.5, as in DTI-Sprites. Where layers occlude each other in a circle, so that
     none is visible, or stand exactly level, the latest layer that covers the pixel is taken.
 
     Args:

@@ -55,11 +55,16 @@ class Encoder(nn.Module):
 
 @ENCODERS.add("conv")
 class Conv(Encoder):
-    """Three convolutions, strided while the map is large: a fraction of a ResNet's cost on small images."""
+    """Three convolutions, strided while the map is large: a fraction of a ResNet's cost on small images.
+
+    With `blocks` residual blocks follow at the small map, where they cost next to nothing. What is a decision's only
+    view of an image is worth some depth: Ours-C on MNIST ends with two digits in one sprite far less often.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Encoder.Config):
         width: int = setting(32, "channels of the first convolution; later ones have twice as many", low=4)
+        blocks: int = setting(0, "residual blocks of two convolutions each behind the first three", low=0, high=16)
 
     def __init__(self, config: Any, *, channels: int, size: tuple[int, int]):
         layers: list[nn.Module] = []
@@ -69,7 +74,17 @@ class Conv(Encoder):
             side = (side + stride - 1) // stride
             layers += [nn.Conv2d(before, width, 3, stride, 1, bias=False), BatchNorm(width), nn.ReLU()]
             before = width
+        layers += [_Block(before, before, 1) for _ in range(config.blocks)]
         super().__init__(nn.Sequential(*layers), before, config.pool, config.precision)
+        if config.blocks:
+            _start(self)
+
+
+def _start(encoder: nn.Module) -> None:
+    """Weights as residual networks want them (He et al. 2015)."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
 
 
 class _Block(nn.Module):
@@ -101,9 +116,7 @@ class _CifarResNet(Encoder):
                 layers.append(_Block(before, width, 2 if i == 0 and width > 16 else 1))
                 before = width
         super().__init__(nn.Sequential(*layers), 64, config.pool, config.precision)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        _start(self)
 
 
 @ENCODERS.add("resnet20")

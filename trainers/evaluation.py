@@ -23,9 +23,6 @@ BATCH = 256
 #: Most numbers that explaining images takes at once, see `Model.cost`.
 NUMBERS = 2**26
 
-#: A sprite counts as used when its share is at least this part of an even share 1/K.
-USED = 0.2
-
 
 @torch.no_grad()
 def evaluate(
@@ -33,18 +30,7 @@ def evaluate(
 ) -> list[dict[str, float]]:
     """Metrics of each member on the held-out images, in evaluation mode.
 
-    Without labels:
-
-    * ``val/reconstruction``: mean squared error of the model's own reconstruction, no regulariser in it;
-    * ``val/hard_reconstruction``: the same with the likeliest sprite alone in each layer: far above the former
-      where a model explains images by mixing sprites rather than by choosing one;
-    * ``val/used_sprites``: share of the K sprites that are chosen at least 0.2/K of the time;
-    * ``val/effective_sprites``: exp of the entropy of usage, from 1 to K;
-    * ``val/empty_share``: share of layers that show nothing, 0 for models without an empty sprite;
-    * ``val/mask_area``: mean area of the masks of the layers that show something, as a share of the image; of point
-      clouds the share of the points that such a layer explains.
-
-    Where the data set has labels, ``labels/…`` too (see `metrics`).
+    All of `metrics.METRICS` but those of training, and those that need labels only where the data set has them.
 
     Args:
         stack: of G models.
@@ -80,43 +66,32 @@ def evaluate(
     totals = {n: v.double().cpu() for n, v in sums.items()}
     arrays = {n: torch.cat(v, 1).cpu().numpy() for n, v in kept.items() if v}
     return [
-        {
-            **_without_labels({n: v[m] for n, v in totals.items()}, count, len(held_out)),
-            **_with_labels({n: v[m] for n, v in arrays.items()}, dataset),
-        }
+        metrics.measured(
+            {
+                "held_out": (_held_out({n: v[m] for n, v in totals.items()}, len(held_out)),),
+                **_compared({n: v[m] for n, v in arrays.items()}, dataset),
+            }
+        )
         for m in range(members)
     ]
 
 
-def _without_labels(sums: Mapping[str, Tensor], count: int, images: int) -> dict[str, float]:
-    usage, empty = sums["usage"][:count], float(sums["usage"][count])
-    shown = float(usage.sum())
-    share = usage / max(shown, 1.0)
-    entropy = -(share * share.clamp(min=1e-12).log()).sum()
-    return {
-        "val/reconstruction": float(sums["error"]) / images,
-        "val/hard_reconstruction": float(sums["hard_error"]) / images,
-        "val/used_sprites": float((share >= USED / count).double().mean()) if shown else 0.0,
-        "val/effective_sprites": float(entropy.exp()) if shown else 0.0,
-        "val/empty_share": empty / max(shown + empty, 1.0),
-        "val/mask_area": float(sums["area"]) / max(shown, 1.0),
-    }
+def _held_out(sums: Mapping[str, Tensor], images: int) -> metrics.HeldOut:
+    usage = sums["usage"].numpy()
+    error, hard_error, area = (float(sums[n]) for n in ("error", "hard_error", "area"))
+    return metrics.HeldOut(images, error, hard_error, usage[:-1], float(usage[-1]), area)
 
 
-def _with_labels(found: Mapping[str, Any], dataset: Dataset) -> dict[str, float]:
-    true, index, made = dataset, dataset.held_out, {}
-    if true.labels is not None:
-        labels = true.labels[index].numpy()
-        made["labels/accuracy"] = metrics.clustering_accuracy(labels, found["choice"])
-        made["labels/accuracy_many_to_one"] = metrics.many_to_one_accuracy(labels, found["choice"])
-        made["labels/nmi"] = metrics.nmi(labels, found["choice"])
-        made["labels/ami"] = metrics.ami(labels, found["choice"])
-    if true.classes is not None:
-        table = metrics.contingency(np.asarray(true.classes[index]), found["classes"])
-        made["labels/mean_accuracy"] = metrics.mean_class_accuracy(table)
-        made["labels/average_iou"] = metrics.average_iou(table)
-    if true.instances is not None:
-        instances = np.asarray(true.instances[index])
-        made["labels/ari_foreground"] = metrics.ari_foreground(instances, found["segments"])
-        made["labels/instance_iou"] = metrics.instance_iou(instances, found["instances"])
+def _compared(found: Mapping[str, Any], dataset: Dataset) -> dict[metrics.Given, tuple[Any, ...]]:
+    """What metrics with labels are given, as far as there are labels."""
+    index = dataset.held_out
+    made: dict[metrics.Given, tuple[Any, ...]] = {}
+    if dataset.labels is not None:
+        made["labels"] = (dataset.labels[index].numpy(), found["choice"])
+    if dataset.classes is not None:
+        made["pixels"] = (metrics.contingency(np.asarray(dataset.classes[index]), found["classes"]),)
+    if dataset.instances is not None:
+        instances = np.asarray(dataset.instances[index])
+        made["instances"] = (instances, found["instances"])
+        made["segments"] = (instances, found["segments"])
     return made

@@ -1,16 +1,160 @@
-"""Metrics against labels, by their definitions (§4 of the paper; nothing here is seen by the search).
+"""Metrics: what reports say of a model, by name and definition (§4 of the paper).
 
-All take integer arrays (numpy or torch on the CPU). Predicted clusters and true classes are matched one
+Each is one function under `@metric`, which files it in `METRICS` under the name that reports, MLflow and search
+spaces use; to add one, write a function here. Those under ``labels/`` need labels: no search sees them unless its
+space says so.
+
+Labels are integer arrays (numpy or torch on the CPU). Predicted clusters and true classes are matched one
 to one by the assignment of largest overlap (Hungarian), over a table that need not be square.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 Table = NDArray[np.int64]
+
+#: What a metric is given, see `evaluation.evaluate`:
+#: ``training``   sums of "loss" and "error" over the images of the last epoch, and how many they were;
+#: ``held_out``   a `HeldOut`;
+#: ``labels``     the class of each held-out image, and the sprite of its first layer;
+#: ``pixels``     the `contingency` of true and predicted classes of all held-out pixels (or points);
+#: ``instances``  true and predicted instance of each pixel, (N, H, W), 0 is background;
+#: ``segments``   the same with the predicted background given to a layer where one is near.
+Given = Literal["training", "held_out", "labels", "pixels", "instances", "segments"]
+
+#: A sprite counts as used when its share is at least this part of an even share 1/K.
+USED = 0.2
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: its function, what that is given, and what a search has to know of it."""
+
+    function: Callable[..., float]
+    given: Given
+    #: starts of settings that scale it directly: searched with one of them its values would not compare
+    scaled_by: tuple[str, ...] = ()
+    #: whether it may still be one of several objectives then, as settings drive rather than scale it
+    traded: bool = False
+    #: one of the few worth a column, a line of a note and a curve
+    shown: bool = False
+
+
+METRICS: dict[str, Metric] = {}
+
+_F = TypeVar("_F", bound=Callable[..., float])
+
+
+def metric(name: str, given: Given, **facts: Any) -> Callable[[_F], _F]:
+    """Decorator that files a function in `METRICS`; `facts` are the other fields of `Metric`."""
+
+    def file(function: _F) -> _F:
+        if name in METRICS:
+            raise ValueError(f"metric {name!r} is defined twice")
+        METRICS[name] = Metric(function, given, **facts)
+        return function
+
+    return file
+
+
+def measured(given: Mapping[Given, tuple[Any, ...]]) -> dict[str, float]:
+    """All metrics that can be had from what is given."""
+    return {name: m.function(*given[m.given]) for name, m in METRICS.items() if m.given in given}
+
+
+def shown_metrics() -> list[str]:
+    """Names of the few metrics that are worth a column where trials are listed."""
+    return [name for name, m in METRICS.items() if m.shown]
+
+
+# -- without labels -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Sums over the held-out images: errors, how often each sprite (K,) and none was chosen, and area of masks."""
+
+    images: int
+    error: float
+    hard_error: float
+    usage: NDArray[np.float64]
+    empty: float
+    area: float
+
+    @property
+    def occupied(self) -> float:
+        """Layers that show something, at least 1 to divide by."""
+        return max(float(self.usage.sum()), 1.0)
+
+
+@metric("train/loss", "training", scaled_by=("regularisers.",))
+def training_loss(sums: Mapping[str, float], images: int) -> float:
+    """Mean training loss of the last epoch, regularisers and all."""
+    return sums["loss"] / images
+
+
+@metric("train/reconstruction", "training")
+def training_reconstruction(sums: Mapping[str, float], images: int) -> float:
+    """Mean squared error of the reconstructions of the last epoch, as trained: with its noise."""
+    return sums["error"] / images
+
+
+@metric("val/reconstruction", "held_out")
+def reconstruction(found: HeldOut) -> float:
+    """Mean squared error of the model's own reconstruction, no regulariser in it."""
+    return found.error / found.images
+
+
+@metric("val/hard_reconstruction", "held_out")
+def hard_reconstruction(found: HeldOut) -> float:
+    """The same with the likeliest sprite alone in each layer.
+
+    Far above the former where a model explains images by mixing sprites rather than by choosing one.
+    """
+    return found.hard_error / found.images
+
+
+@metric("val/used_sprites", "held_out", scaled_by=("regularisers.frequency.", "sprites.count"), traded=True)
+def used_sprites(found: HeldOut) -> float:
+    """Share of the K sprites that are chosen at least 0.2/K of the time."""
+    return float((found.usage / found.occupied >= USED / len(found.usage)).mean())
+
+
+@metric(
+    "val/effective_sprites",
+    "held_out",
+    scaled_by=("regularisers.frequency.", "sprites.count"),
+    traded=True,
+    shown=True,
+)
+def effective_sprites(found: HeldOut) -> float:
+    """Exp of the entropy of usage, from 1 to K; 0 when no layer shows anything."""
+    return float(np.exp(_entropy(found.usage / found.occupied))) if found.usage.any() else 0.0
+
+
+@metric("val/empty_share", "held_out", scaled_by=("regularisers.empty_sprite.",), traded=True)
+def empty_share(found: HeldOut) -> float:
+    """Share of layers that show nothing, 0 for models without an empty sprite."""
+    return found.empty / max(float(found.usage.sum()) + found.empty, 1.0)
+
+
+@metric("val/mask_area", "held_out", scaled_by=("regularisers.empty_sprite.",), traded=True)
+def mask_area(found: HeldOut) -> float:
+    """Mean area of the masks of the layers that show something, as a share of the image.
+
+    Of point clouds the share of the points that such a layer explains.
+    """
+    return found.area / found.occupied
+
+
+# -- with labels ----------------------------------------------------------------------------------
 
 
 def contingency(true: ArrayLike, predicted: ArrayLike) -> Table:
@@ -38,18 +182,20 @@ def matched(table: Table) -> Table:
     return square[:, linear_sum_assignment(-square)[1]]
 
 
+@metric("labels/accuracy", "labels", shown=True)
 def clustering_accuracy(true: ArrayLike, predicted: ArrayLike) -> float:
     """ACC: share of images whose cluster is the one matched to their class; 1 is perfect."""
-    table = contingency(true, predicted)
-    return float(np.trace(matched(table)) / table.sum())
+    return pixel_accuracy(contingency(true, predicted))
 
 
+@metric("labels/accuracy_many_to_one", "labels")
 def many_to_one_accuracy(true: ArrayLike, predicted: ArrayLike) -> float:
     """Share of images in the majority class of their cluster (purity); rises with the number of clusters by itself."""
     table = contingency(true, predicted)
     return float(table.max(0).sum() / table.sum())
 
 
+@metric("labels/nmi", "labels")
 def nmi(true: ArrayLike, predicted: ArrayLike) -> float:
     """Normalised mutual information, arithmetic mean; two constant labellings agree fully (1)."""
     table = contingency(true, predicted)
@@ -57,6 +203,7 @@ def nmi(true: ArrayLike, predicted: ArrayLike) -> float:
     return 1.0 if most == 0 else max(0.0, mutual_information(table) / most)
 
 
+@metric("labels/ami", "labels")
 def ami(true: ArrayLike, predicted: ArrayLike) -> float:
     """Adjusted mutual information, arithmetic mean (Vinh et al. 2010): 0 by chance, whatever the number of clusters.
 
@@ -102,6 +249,7 @@ def _entropy(p: NDArray[np.float64]) -> float:
     return float(-(p * np.log(p)).sum())
 
 
+@metric("labels/mean_accuracy", "pixels", shown=True)
 def mean_class_accuracy(table: Table) -> float:
     """mAcc of a pixel table (true classes, predicted classes) of a whole data set, background included.
 
@@ -112,6 +260,16 @@ def mean_class_accuracy(table: Table) -> float:
     return float(_ratio(np.diagonal(square), square.sum(1)).mean())
 
 
+@metric("labels/pixel_accuracy", "pixels", shown=True)
+def pixel_accuracy(table: Table) -> float:
+    """Pixel accuracy of a pixel table: share of all pixels that are right, matched as for `mean_class_accuracy`.
+
+    The background, most of many images, weighs as much as it is large here, where mAcc counts it as one class.
+    """
+    return float(np.trace(matched(table)) / table.sum())
+
+
+@metric("labels/average_iou", "pixels")
 def average_iou(table: Table) -> float:
     """avg-mIoU of a pixel table: after matching, mean over true classes of intersection over union."""
     square = matched(table)
@@ -138,6 +296,7 @@ def _pairs(n: NDArray[np.int64]) -> NDArray[np.float64]:
     return n * (n - 1) / 2
 
 
+@metric("labels/ari_foreground", "segments", shown=True)
 def ari_foreground(true: ArrayLike, predicted: ArrayLike) -> float:
     """ARI-FG: mean over images of the adjusted Rand index on the pixels of true objects.
 
@@ -153,6 +312,7 @@ def ari_foreground(true: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
+@metric("labels/instance_iou", "instances")
 def instance_iou(true: ArrayLike, predicted: ArrayLike) -> float:
     """Mean over images of the mean over true segments (background included) of their matched IoU.
 

@@ -25,6 +25,7 @@ from .errors import DataError
 from .evaluation import evaluate
 from .kinds import OfImages
 from .members import build, check_members, common, seed_of
+from .metrics import measured
 from .models import Model, Phase, SpriteModel
 from .optimizer import Rate, StackedAdam, learning_rates
 from .settings import MULTILAYER, TrialConfig, setting
@@ -32,7 +33,7 @@ from .settings import MULTILAYER, TrialConfig, setting
 #: Most random numbers that are drawn ahead for each member.
 NOISE_AHEAD = 1_000_000
 
-#: Noise added to the rows of a restarted sprite, so that it can part from its donor (model.md §5.3).
+#: Noise added to the rows of a restarted sprite, so that it can part from its donor, as in DTI-Clustering.
 RESTART_NOISE = 1e-4
 
 #: Most training images that sprites and background are initialised from.
@@ -186,13 +187,12 @@ class Trainer:
 
     def metrics(self, sums: Mapping[str, Tensor]) -> tuple[dict[str, float], ...]:
         """Metrics of each member: sums over the last epoch, and an evaluation on held-out images."""
-        n = self.taken
-        training = {"train/loss": sums["loss"] / n, "train/reconstruction": sums["error"] / n}
-        rows = {name: values.tolist() for name, values in training.items()}
+        trained = {name: values.tolist() for name, values in sums.items()}
         phase = self.model.phase(self.epoch - 1, training=False)
         evaluated = evaluate(self.stack, self.dataset, self.images, self.weights, phase)
         return tuple(
-            {**{name: values[m] for name, values in rows.items()}, **evaluated[m]} for m in range(len(self.members))
+            {**measured({"training": ({n: v[m] for n, v in trained.items()}, self.taken)}), **evaluated[m]}
+            for m in range(len(self.members))
         )
 
     @cached_property
@@ -279,7 +279,7 @@ class Trainer:
 
     @torch.no_grad()
     def _reassign(self, p: Tensor, phase: Phase) -> None:
-        """Restarts rarely used sprites as copies of the most used one (model.md §5.3).
+        """Restarts rarely used sprites as copies of the most used one (DTI-Clustering, Monnier et al. 2020).
 
         Usage counts over all layers, the empty sprite left out (the published code looks at one random layer).
         Runs on the device without reading it: sprites that stay are copied onto themselves.

@@ -20,7 +20,6 @@ from ..checkpoints import open_store
 from ..errors import InputError
 from ..files import whole
 from ..home import Home
-from ..selection.choice import combined_criteria
 from . import best_of_n, card, consensus, equivalence, explorer, html, leaderboard, search, sprites
 from .configurations import Configurations
 from .sprites import Drawn, Model
@@ -143,7 +142,7 @@ def page(found: Material) -> str:
         search.summary(space, found.records),
         _card(found),
         search.rejected(choice.rejected),
-        leaderboard.places(columns, choice, combined_criteria(study.rows)),
+        leaderboard.places(columns, choice),
         _pictures(found.pictures, choice),
         explorer.section(columns, choice),
         consensus.section(study, choice, columns),

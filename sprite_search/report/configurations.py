@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..selection import CRITERIA, Choice, Study, without_labels
 from ..selection import endpoints as e
-from ..selection.choice import judged
+from ..selection.choice import COMBINED, judged, places
 from ..selection.combination import WAYS
 from ..selection.evaluation import TARGETS
 
@@ -39,11 +39,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Configurations:
-    """The finished configurations of a study, in order of trial."""
+    """The finished configurations of a study, in order of trial; `places` of each by each kind of criteria."""
 
     trials: tuple[int, ...]
     columns: Mapping[str, Column]
     sizes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    places: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study, choice: Choice) -> Configurations:
@@ -56,7 +57,8 @@ class Configurations:
             **_settings(study, finished, trials),
         }
         kept = {n: c for n, c in columns.items() if np.isfinite(c.values).sum() > 1}
-        return cls(trials, kept, _means(finished, trials, SIZE))
+        ways = places(finished, choice.by if choice.by in WAYS else COMBINED)
+        return cls(trials, kept, _means(finished, trials, SIZE), ways)
 
     def named(self, group: str) -> list[str]:
         return [n for n, c in self.columns.items() if c.group == group]

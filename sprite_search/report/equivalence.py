@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import html
+from .leaderboard import leading
 
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f00")
 
 
 def section(judged: Mapping[str, Any] | None) -> str:
@@ -25,10 +26,10 @@ def section(judged: Mapping[str, Any] | None) -> str:
         return html.section("equivalence", title, html.paragraph(said), labels=True)
     about = (
         "The line is whoever labels n images at random, fits sprites to classes on them and takes the configuration"
-        " of best accuracy; dashed, the same among five configurations that borda leaves. A criterion is worth as"
+        " of best accuracy; dashed, the same among five configurations that `select` leaves. A criterion is worth as"
         " many labels as the line needs to come down to it (marked)."
     )
-    rows = [r for r in judged["rows"] if r["primary"] and r["normalised_regret"] is not None]
+    rows = [r for r in leading(judged) if r["normalised_regret"] is not None]
     worth = [
         (r["criterion"].replace("_", " "), html.cell(r["normalised_regret"]), _worth(r["labels"], curve)) for r in rows
     ]
@@ -43,7 +44,7 @@ def section(judged: Mapping[str, Any] | None) -> str:
 
 
 def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """Normalised regret against the number of labels, a level line for each pre-registered criterion."""
+    """Normalised regret against the number of labels, a level line for `select` and each pre-registered criterion."""
     curve = [c for c in judged["label_curve"] if c["normalised_regret"] is not None]
     counts = [c["labels"] for c in curve]
     traces: list[dict[str, Any]] = [
@@ -53,8 +54,8 @@ def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if any(c.get("shortlisted") is not None for c in curve):
         left = [c.get("shortlisted") for c in curve]
-        traces.append(_line("borda leaves five, n labels decide", counts, left, "gray", 2, "dash", "lines+markers"))
-    rows = [r for r in judged["rows"] if r["primary"] and r["normalised_regret"] is not None]
+        traces.append(_line("select leaves five, n labels decide", counts, left, "gray", 2, "dash", "lines+markers"))
+    rows = [r for r in leading(judged) if r["normalised_regret"] is not None]
     for row, colour in zip(rows, COLOURS, strict=False):
         level, name = row["normalised_regret"], row["criterion"].replace("_", " ")
         traces.append(_line(name, [counts[0], counts[-1]], [level, level], colour, 2, "solid", "lines"))

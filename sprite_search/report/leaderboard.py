@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from ..console import number
 from ..selection import CRITERIA, Choice
+from ..selection.choice import COMBINED
 from . import html
 from .configurations import Configurations
 
@@ -34,7 +35,8 @@ def section(judged: Mapping[str, Any] | None) -> str:
     about = (
         f"What choosing by each criterion loses, over {judged['pool']} ({judged['n']} configurations of"
         f" {judged['seeds']} seeds), by {judged['target']}, which no criterion saw. Bars: 95 % intervals over redrawn"
-        " configurations and seeds. Above: fixed in advance; below: exploratory. Red: the choice is below the median."
+        " configurations and seeds. Above: what `select` uses, and what was fixed in advance; below: exploratory."
+        " Red: the choice is below the median."
     )
     if judged["nothing_to_select"]:
         about = (
@@ -54,10 +56,11 @@ def section(judged: Mapping[str, Any] | None) -> str:
 
 
 def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """A row per criterion, the pre-registered ones on top; one trace per endpoint, one of them visible."""
-    rows = [r for r in judged["rows"] if r["primary"]]
-    rows += [r for r in judged["rows"] if not r["primary"]][:EXPLORATORY]
-    names = [("<b>{}</b>" if r["primary"] else "{}").format(r["criterion"].replace("_", " ")) for r in rows]
+    """A row per criterion, those of `leading` on top; one trace per endpoint, one of them visible."""
+    rows = leading(judged)
+    bold = len(rows)
+    rows += [r for r in judged["rows"] if r not in rows][:EXPLORATORY]
+    names = [("<b>{}</b>" if i < bold else "{}").format(r["criterion"].replace("_", " ")) for i, r in enumerate(rows)]
     shown = _shown(judged)
     shapes, notes = _lines(judged, shown)
     return {
@@ -72,6 +75,11 @@ def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
             "annotations": notes,
         },
     }
+
+
+def leading(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What `select` uses by itself, then the pre-registered criteria."""
+    return [r for r in judged["rows"] if r["criterion"] == COMBINED] + [r for r in judged["rows"] if r["primary"]]
 
 
 def _endpoints(judged: Mapping[str, Any]) -> str:
@@ -218,20 +226,19 @@ def _luck(judged: Mapping[str, Any]) -> str:
     )
 
 
-def places(found: Configurations, choice: Choice, names: Sequence[str]) -> str:
-    """Where each of the criteria `names` ranks the leading configurations: what speaks for and against each."""
-    columns = {n: _ranks(found, n) for n in names if n in found.columns}
+def places(found: Configurations, choice: Choice) -> str:
+    """Where each kind of criteria ranks the leading configurations: what speaks for and against each."""
     leaders = [choice.trial, *(r["trial"] for r in choice.runners_up)]
     if choice.by in found.columns:
         order = np.argsort(_ranks(found, choice.by), kind="stable")
         leaders = [found.trials[i] for i in order][:LEADERS]
     leaders = [t for t in leaders if t in found.trials]
-    if not columns or len(leaders) < 2:
+    if not found.places or len(leaders) < 2:
         return ""
-    head = ("trial", *(n.replace("_", " ") for n in columns))
-    body = [[str(t), *(_place(ranks[found.trials.index(t)]) for ranks in columns.values())] for t in leaders]
+    head = ("trial", *found.places)
+    body = [[str(t), *(f"{place[t]}." for place in found.places.values())] for t in leaders]
     styles = ["chosen" if t == choice.trial else "" for t in leaders]
-    said = f"Places of the leading configurations by each criterion, of {len(found.trials)}:"
+    said = f"Places of the leading configurations by each kind of criteria, of {len(found.trials)}:"
     return html.paragraph(said) + html.table(head, body, styles)
 
 
@@ -240,7 +247,3 @@ def _ranks(found: Configurations, name: str) -> Any:
     values = found.columns[name].values
     less = name not in CRITERIA or CRITERIA[name].smaller_is_better
     return rankdata(values if less else -values, method="min", nan_policy="omit")
-
-
-def _place(rank: float) -> str:
-    return "–" if np.isnan(rank) else f"{rank:.0f}."

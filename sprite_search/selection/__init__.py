@@ -7,7 +7,7 @@ Nothing here needs Ray, MLflow, torch or a store: tables in, tables out.
 """
 
 from .agreement import agreement
-from .audit import AUDIT, AUDIT_SCENES, alarms, audit, best_of_n, scored
+from .audit import alarms, audit, best_of_n, scored
 from .calibration import calibrate, choices
 from .checkpoints import judge_checkpoints, separated_reports, trusted
 from .choice import AUTO, Choice, choose
@@ -20,6 +20,7 @@ from .leakage import checklist
 from .learned import by_selector, leave_one_out, ships
 from .pool import Candidate, Gate, Seed, candidates, gates, without_labels
 from .redraws import Recompute, pairs_of, recompute_from, recompute_with
+from .roles import AUDIT, AUDIT_SCENES
 from .studies import by_family, judge, over_studies
 from .tables import Study, load, records, save, studies_in
 

@@ -1,7 +1,7 @@
 """Did the search exploit its objective rather than find better models? Asked of criteria that nothing else may use.
 
-A measure that becomes a target ceases to be a good measure (Goodhart). The audit's criteria were set (24 November 2026)
-by spec/selection.md 5.2, and may enter neither an objective nor the combination that `choose` uses. An alarm is a
+A measure that becomes a target ceases to be a good measure (Goodhart). The audit's criteria (`roles.AUDIT`) were set on
+24 November 2026, and may enter neither an objective nor the combination that `choose` uses. An alarm is a
 reason to look at pictures, no proof: the audit's criteria are not infallible either.
 """
 
@@ -19,12 +19,7 @@ from . import endpoints as e
 from .combination import borda
 from .criteria import CRITERIA, Criterion, Row, metric
 from .evaluation import UNSTEERED
-
-#: What audits images of one sprite: geometry in a referee's space, need of each sprite, sprites of other seeds.
-AUDIT = ("referee_purity", "necessity", "sprite_agreement")
-
-#: What audits scenes.
-AUDIT_SCENES = ("necessity", "fragments", "co_occurrence")
+from .roles import AUDIT, AUDIT_SCENES
 
 #: What an objective should leave alone.
 DRIFT = ("redundancy", "displacement", "overlap")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .combination import TERMS, WAYS
+from .combination import TERMS, WAYS, scores
 from .criteria import CRITERIA, Criterion, Row, criterion, metric, number
 from .pool import Candidate, by_trial, candidates, without_labels
 from .preregistered import BORDA, BORDA_SCENES
+from .roles import electorate
 
 #: A choice is good when it loses at most this share of what a random one loses.
 GOOD = 0.2
@@ -28,13 +29,13 @@ DRAWS = 2000
 #: How many trials besides the leader are worth showing.
 RUNNERS_UP = 4
 
-#: What is chosen by when nothing else is asked for: `COMBINED` where it can be, else `FALLBACK`. Of the three ways to
-#: combine the pre-registered criteria this one lost least in the studies of docs/selection.md; it took the place of
-#: `borda`, which was registered, on 26 November 2026, so what these studies say of it is in-sample.
-AUTO, COMBINED, FALLBACK = "auto", "robust", "reconstruction"
+#: What is chosen by when nothing else is asked for: `COMBINED` where it can be, else `FALLBACK`. The whole catalogue
+#: lost less than the seven pre-registered criteria, however these are combined, in six studies of docs/selection.md. It
+#: is the default since 26 November 2026, so what these say of it is in-sample; see there for those run afterwards.
+AUTO, COMBINED, FALLBACK = "auto", "catalogue", "reconstruction"
 
-#: Fewer configurations, or fewer criteria with values, are not worth combining.
-ENOUGH_TRIALS, ENOUGH_CRITERIA = 4, 4
+#: Fewer configurations, or criteria of fewer groups, are not worth combining.
+ENOUGH_TRIALS, ENOUGH_GROUPS = 4, 4
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def choose(
         rows: of `study.table.rows`: one per trial and seed, with ``trial``, ``seed``, ``state``,
             metrics, settings and, where there are artefacts, the columns of `compute`.
         metric, direction: the objective of the study; used when `by` is "objective".
-        by: a criterion of `CRITERIA`, a combination of `WAYS` (over the pre-registered criteria), "objective", or
-            "auto": `robust` where enough of its criteria have values, else held-out reconstruction.
+        by: a criterion of `CRITERIA`, a combination of `WAYS`, "objective", or "auto": `catalogue` where criteria of
+            enough groups have values, else held-out reconstruction.
         runners_up: how many of the next ones to name.
     Returns:
         the choice; it abstains when fewer than two configurations can be compared, or when the seeds vary or the
@@ -148,19 +149,27 @@ def judged(
     if by != AUTO and by not in WAYS:
         return by, rows, criterion(by), []
     kept = {c.trial for c in candidates(rows, CRITERIA[FALLBACK])[0]}
-    names = combined_criteria([r for r in rows if r["trial"] in kept])
-    if by == AUTO and (len(kept) < ENOUGH_TRIALS or len(names) < ENOUGH_CRITERIA):
+    way = COMBINED if by == AUTO else by
+    names = combined_criteria([r for r in rows if r["trial"] in kept], way)
+    if by == AUTO and (len(kept) < ENOUGH_TRIALS or len(_groups(names)) < ENOUGH_GROUPS):
         few = f"only {len(kept)} can be compared" if len(kept) < ENOUGH_TRIALS else "too few criteria have values"
         return FALLBACK, rows, CRITERIA[FALLBACK], [f"chosen by one criterion, as {few} for a combination"]
-    way = COMBINED if by == AUTO else by
     return way, combined(rows, kept, names, way), _combination(way, names), []
 
 
-def combined_criteria(rows: Sequence[Row]) -> list[str]:
-    """The pre-registered criteria that have a value for some of the rows."""
+def combined_criteria(rows: Sequence[Row], way: str) -> list[str]:
+    """The criteria of a combination that have a value for some of the rows."""
     scenes = any(r.get("model.kind") in ("multilayer", "anchors") for r in rows)
-    wanted = BORDA_SCENES if scenes else BORDA
+    wanted = electorate(scenes=scenes) if way == "catalogue" else BORDA_SCENES if scenes else BORDA
     return [n for n in wanted if any(not math.isnan(CRITERIA[n].of(r)) for r in rows)]
+
+
+def _groups(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where the criteria of each group are in the list."""
+    found: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        found.setdefault(CRITERIA[name].group, []).append(at)
+    return found
 
 
 def combined(rows: Sequence[Row], kept: set[int], names: Sequence[str], way: str) -> list[dict[str, Any]]:
@@ -178,21 +187,25 @@ def _combination(way: str, names: Sequence[str]) -> Criterion:
 
 
 def disagreement(rows: Sequence[Row], trials: Sequence[int], by: str) -> NDArray[np.float64] | None:
-    """Variance over criteria of what the combination `by` is the mean of, (trials, criteria) reduced to (trials,).
+    """Squared error of a combination `by`, were its criteria a sample of those that could have been asked, (trials,).
 
-    Divided by their number, so that it is the squared error of a combination whose criteria are a sample of those that
-    could have been asked. None for what is no mean over two criteria or more.
+    Criteria of one group fail together, so that a sample is one of groups: Σ_g (n_g/n)² (m_g − m)² G/(G − 1), with the
+    mean m of what `by` is the mean of over n criteria, and m_g over the n_g of one of G groups. None for what is no
+    mean over two groups or more.
     """
     if by not in TERMS:
         return None
     own = [r for r in rows if r["trial"] in set(trials)]
-    names = combined_criteria(own)
-    if len(names) < 2:
+    names = combined_criteria(own, by)
+    groups = list(_groups(names).values())
+    if len(groups) < 2:
         return None
     terms = TERMS[by](np.array([[CRITERIA[n].cost(r) for n in names] for r in own]))
     at = np.array([r["trial"] for r in own])
     means = np.stack([terms[at == trial].mean(0) for trial in trials])
-    return _steadied(means.var(1, ddof=1), np.full(len(trials), len(names) - 1)) / len(names)
+    apart = np.stack([len(g) / len(names) * (means[:, g].mean(1) - means.mean(1)) for g in groups], 1)
+    squared = (apart**2).sum(1) * len(groups) / (len(groups) - 1)
+    return _steadied(squared, np.full(len(trials), len(groups) - 1))
 
 
 def _steadied(variances: NDArray[np.float64], freedom: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -287,19 +300,26 @@ def _reasons(leader: Candidate, others: Sequence[Candidate], rejected: Sequence[
 
 
 def _places(rows: Sequence[Row], leader: Candidate, kept: set[int], by: str) -> list[str]:
-    """Where the leader of a combination stands by each of its criteria, in words."""
+    """Where the leader of a combination stands by each kind of its criteria, in words."""
     if by not in WAYS:
         return []
-    pool = [r for r in rows if r["trial"] in kept]
-    places: list[tuple[int, str]] = []
-    for name in combined_criteria(pool):
-        costs: dict[int, list[float]] = {}
-        for row in pool:
-            costs.setdefault(row["trial"], []).append(CRITERIA[name].cost(row))
-        means = {trial: sum(own) / len(own) for trial, own in costs.items()}
-        places.append((1 + sum(mean < means[leader.trial] for mean in means.values()), name.replace("_", " ")))
-    said = ", ".join(f"{_ordinal(place)} by {name}" for place, name in sorted(places))
+    own = places([r for r in rows if r["trial"] in kept], by)
+    said = ", ".join(
+        f"{_ordinal(place)} by {kind}" for place, kind in sorted((p[leader.trial], k) for k, p in own.items())
+    )
     return [f"of {len(kept)} it is {said}"]
+
+
+def places(rows: Sequence[Row], way: str) -> dict[str, dict[int, int]]:
+    """Place of each trial, 1 the best, by the mean robust score over each group of criteria of a combination."""
+    names = combined_criteria(rows, way)
+    terms = scores(np.array([[CRITERIA[n].cost(r) for n in names] for r in rows]).reshape(len(rows), len(names)))
+    at = np.array([r["trial"] for r in rows])
+    found = {}
+    for group, members in _groups(names).items():
+        means = {int(t): float(terms[at == t][:, members].mean()) for t in np.unique(at)}
+        found[group] = {t: 1 + sum(other < mean for other in means.values()) for t, mean in means.items()}
+    return found
 
 
 def _ordinal(n: int) -> str:

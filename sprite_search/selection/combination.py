@@ -111,10 +111,17 @@ def _mean(x: Costs) -> NDArray[np.float64]:
 
 
 #: What a combination is the mean over criteria of, for those that are one.
-TERMS: dict[str, Callable[[Costs], Costs]] = {"borda": shares, "robust": scores}
+TERMS: dict[str, Callable[[Costs], Costs]] = {"catalogue": scores, "borda": shares, "robust": scores}
 
-#: Ways to combine, by name.
+
+def catalogue(costs: Costs) -> NDArray[np.float64]:
+    """`robust` over all criteria that neither steer nor audit a search (`roles.electorate`) instead of the seven."""
+    return robust(costs)
+
+
+#: Ways to combine, by name; all but the first are over the pre-registered criteria.
 WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {
+    "catalogue": catalogue,
     "borda": borda,
     "robust": robust,
     "kemeny": kemeny,

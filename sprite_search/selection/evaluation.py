@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import endpoints as e
+from .choice import COMBINED
 from .combination import WAYS
 from .criteria import CRITERIA, Row, number
 from .labels_needed import curve
@@ -152,7 +153,8 @@ def label_curve(
         assignments: sprite of each of N images by each model, (N,).
         classes: of these images, (N,); no images that the label metrics are of.
     Returns:
-        of `labels_needed.curve`, with `shortlisted`, the normalised regret where `borda` leaves five and labels decide.
+        of `labels_needed.curve`, with `shortlisted`, the normalised regret where `COMBINED` leaves five and labels
+        decide.
     """
     target = target_of(labels)
     if target is None:
@@ -164,8 +166,8 @@ def label_curve(
     places = grid([key(r) for r in pool])
     accuracy = at_places(np.array([labels[key(r)][target] for r in pool], dtype=float), places)
     given = np.stack([assignments[key(r)] for r in pool]), classes, places, e.seed_mean(accuracy)
-    costs = Costs(pool, ["borda"])
-    first = np.argsort(e.seed_mean(at_places(costs.whole("borda"), places)))[: e.TOP] if costs.names else None
+    costs = Costs(pool, [COMBINED])
+    first = np.argsort(e.seed_mean(at_places(costs.whole(COMBINED), places)))[: e.TOP] if costs.names else None
     shortlisted = [one["normalised_regret"] for one in curve(*given, first=first)]
     return [{**one, "shortlisted": share} for one, share in zip(curve(*given), shortlisted, strict=True)]
 

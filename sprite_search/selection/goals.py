@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .choice import COMBINED
+
 #: The published indices that everybody would try first.
 CLASSICAL = ("pixel_silhouette", "pixel_calinski_harabasz", "pixel_davies_bouldin")
 
@@ -98,7 +100,7 @@ GOALS = (
 def goals(
     over: Mapping[str, Any],
     *,
-    by: str = "borda",
+    by: str = COMBINED,
     calibration: Mapping[str, Any] | None = None,
     learned: Mapping[str, float] | None = None,
     judged: Sequence[Mapping[str, Any]] = (),

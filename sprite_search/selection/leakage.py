@@ -69,7 +69,7 @@ def checklist(space: Mapping[str, Any]) -> list[dict[str, str]]:
         (
             "did a combination of criteria learn from this data set or its family?",
             None,
-            "nothing is fitted, but `robust` became the default by studies of six data sets, see docs/selection.md",
+            "nothing is fitted, but `catalogue` became the default by studies of six data sets, see docs/selection.md",
         ),
         (
             "does the group of changes to images in augmentation_agreement know the labels?",

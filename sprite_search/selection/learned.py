@@ -1,6 +1,6 @@
 """A selector that learns from studies with labels how to weigh criteria, judged on studies it has not seen.
 
-It is no way to `select`: it ships only once it does better than `borda` on families of data that it never saw
+It is no way to `select`: it ships only once it does better than `choice.COMBINED` on families of data that it never saw
 (`ships`). Nothing about it is chosen by looking at results: two models, their settings fixed here.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import endpoints as e
+from .choice import COMBINED
 from .combination import shares
 from .criteria import CRITERIA
 from .evaluation import main_pool, survivors, target_of
@@ -45,7 +46,7 @@ class Examples:
         accuracy: of configurations, (M,).
         lost: their normalised regret, at most `WORST`, (M,).
         noise: see `endpoints.seed_noise`.
-        borda: cost by the combination that is shipped, (M,).
+        shipped: cost by the combination that is shipped, (M,).
     """
 
     study: str
@@ -54,7 +55,7 @@ class Examples:
     accuracy: Floats
     lost: Floats
     noise: float
-    borda: Floats
+    shipped: Floats
 
 
 def examples(study: Study) -> Examples | None:
@@ -73,8 +74,8 @@ def examples(study: Study) -> Examples | None:
     lost = (means.max() - means) / (means.max() - means.mean())
     ranks = shares(np.array([[c.cost(r) for c in CRITERIA.values()] for r in pool]))
     features = np.stack([e.seed_mean(at_places(column, places)) for column in np.nan_to_num(ranks, nan=0.5).T], 1)
-    borda = e.seed_mean(at_places(Costs(pool, ["borda"]).whole("borda"), places))
-    return Examples(study.name, study.family, features, means, lost.clip(max=WORST), noise, borda)
+    shipped = e.seed_mean(at_places(Costs(pool, [COMBINED]).whole(COMBINED), places))
+    return Examples(study.name, study.family, features, means, lost.clip(max=WORST), noise, shipped)
 
 
 def _ridge() -> Any:
@@ -105,7 +106,7 @@ def predicted(model: str, training: Sequence[Examples], features: Floats) -> Flo
 
 
 def leave_one_out(studies: Sequence[Study]) -> list[dict[str, Any]]:
-    """How learned selectors fare, beside `borda`, which learns nothing.
+    """How learned selectors fare, beside the shipped combination, which learns nothing.
 
     Returns:
         {selector, scheme, study, family, and of `endpoints.endpoints`: regret, normalised_regret, spearman, harm}
@@ -114,7 +115,7 @@ def leave_one_out(studies: Sequence[Study]) -> list[dict[str, Any]]:
     known = [found for study in studies if (found := examples(study)) is not None]
     made = []
     for own in known:
-        made.append({"selector": "borda", "scheme": "learns nothing", **_judged(own, own.borda)})
+        made.append({"selector": COMBINED, "scheme": "learns nothing", **_judged(own, own.shipped)})
         for scheme in SCHEMES:
             training = [t for t in known if _seen(scheme, t, own)]
             if not training:
@@ -140,9 +141,9 @@ def _judged(own: Examples, cost: Floats) -> dict[str, Any]:
 def by_selector(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Over the studies of `leave_one_out`: {selector, scheme, studies, normalised_regret, worst, spearman, harm, p}.
 
-    p is the exact one-sided one (Wilcoxon) that it does better than `borda` on these studies.
+    p is the exact one-sided one (Wilcoxon) that it does better than the shipped combination on these studies.
     """
-    plain = {f["study"]: f["normalised_regret"] for f in found if f["selector"] == "borda"}
+    plain = {f["study"]: f["normalised_regret"] for f in found if f["selector"] == COMBINED}
     made = []
     for selector, scheme in dict.fromkeys((f["selector"], f["scheme"]) for f in found):
         own = [f for f in found if (f["selector"], f["scheme"]) == (selector, scheme)]
@@ -163,11 +164,11 @@ def by_selector(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ships(over: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The learned selectors that prove themselves on families left out: better than `borda`, with no worse a worst.
+    """The learned selectors that prove themselves on families left out: better than `COMBINED`, with no worse a worst.
 
     Args:
         over: of `by_selector`.
     """
-    worst = max((o["worst"] for o in over if o["selector"] == "borda"), default=0.0)
+    worst = max((o["worst"] for o in over if o["selector"] == COMBINED), default=0.0)
     strangers = [o for o in over if o["scheme"] == "family left out"]
     return [o["selector"] for o in strangers if o["p"] is not None and o["p"] <= LEVEL and o["worst"] <= worst]

@@ -24,7 +24,7 @@ Recompute = Callable[[Sequence[Key]], Mapping[str, Any]]
 CHEAP = ("centrality", "eigen_centrality", "good_fit_centrality")
 
 #: Combinations that are ranked again inside each redraw.
-RERANKED = ("borda", "robust", "knee")
+RERANKED = ("catalogue", "borda", "robust", "knee")
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -73,14 +73,14 @@ class Costs:
 
     def __init__(self, rows: Sequence[Row], names: Iterable[str], recompute: Recompute | None = None):
         self.keys, self.count = [key(r) for r in rows], len(rows)
-        self.parts = combined_criteria(rows)
         wanted = list(names)
-        plain = dict.fromkeys([*(n for n in wanted if n in CRITERIA), *self.parts])
+        self.parts = {way: combined_criteria(rows, way) for way in wanted if way in WAYS}
+        plain = dict.fromkeys([*(n for n in wanted if n in CRITERIA), *(p for own in self.parts.values() for p in own)])
         table = {n: np.array([CRITERIA[n].cost(r) for r in rows], dtype=float) for n in plain}
         self._plain = {n: x for n, x in table.items() if np.isfinite(x).any()}
         self._recompute = recompute
         self._plain |= self._fresh(np.arange(len(rows)))
-        self.ways = [n for n in wanted if n in WAYS and self.parts]
+        self.ways = [way for way, own in self.parts.items() if own]
         self.names = [n for n in wanted if n in self._plain or n in self.ways]
         self._whole = {**self._plain, **self._combined(self._plain)}
 
@@ -95,7 +95,7 @@ class Costs:
     def stale(self, name: str) -> list[str]:
         """Criteria behind this one that depend on the pool or on all seeds and are not computed again in redraws."""
         if name in WAYS:
-            return [name] if name not in RERANKED else [p for part in self.parts for p in self.stale(part)]
+            return [name] if name not in RERANKED else [p for part in self.parts[name] for p in self.stale(part)]
         moves = self._recompute is not None and name in CHEAP
         return [name] if CRITERIA[name].scope in ("config", "pool") and not moves else []
 
@@ -124,10 +124,7 @@ class Costs:
 
     def _combined(self, plain: Mapping[str, Floats], ways: Sequence[str] | None = None) -> dict[str, Floats]:
         ways = self.ways if ways is None else ways
-        if not ways:
-            return {}
-        table = np.stack([plain[n] for n in self.parts], 1)
-        return {way: WAYS[way](table) for way in ways}
+        return {way: WAYS[way](np.stack([plain[n] for n in self.parts[way]], 1)) for way in ways}
 
 
 @dataclass(frozen=True)

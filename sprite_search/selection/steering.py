@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .audit import AUDIT, AUDIT_SCENES
 from .compute import compute
 from .criteria import COLUMN, CRITERIA
-
-#: What may be improved, by itself or with others.
-OBJECTIVES = ("description_length", "free_energy")
+from .roles import AUDIT, AUDIT_SCENES, OBJECTIVES
 
 #: What may be improved beside something else only: collapsed models are the most stable.
 BESIDE = ("seed_agreement",)

@@ -1,30 +1,6 @@
-"""Names a search space may use besides the settings: metrics, samplers, pruners, keys."""
+"""Names a search space may use besides settings and metrics: samplers, pruners, keys."""
 
 from __future__ import annotations
-
-#: Metrics a trial records, each with the settings that scale it directly: a search over one of those
-#: must not have the metric as its objective, as values would not compare between trials.
-METRICS: dict[str, tuple[str, ...]] = {
-    "val/reconstruction": (),
-    "val/hard_reconstruction": (),
-    "train/reconstruction": (),
-    "train/loss": ("regularisers.",),
-    "val/used_sprites": ("regularisers.frequency.", "sprites.count"),
-    "val/effective_sprites": ("regularisers.frequency.", "sprites.count"),
-    "val/empty_share": ("regularisers.empty_sprite.",),
-    "val/mask_area": ("regularisers.empty_sprite.",),
-    "labels/accuracy": (),
-    "labels/accuracy_many_to_one": (),
-    "labels/nmi": (),
-    "labels/ami": (),
-    "labels/mean_accuracy": (),
-    "labels/average_iou": (),
-    "labels/ari_foreground": (),
-    "labels/instance_iou": (),
-}
-
-#: Metrics that a setting drives but does not scale: beside another objective they say what is traded for what.
-TRADED = ("val/used_sprites", "val/effective_sprites", "val/empty_share", "val/mask_area")
 
 #: Samplers by name, with the package each needs beyond the required ones.
 SAMPLERS: dict[str, str | None] = {

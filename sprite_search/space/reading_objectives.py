@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from trainers.families import suggestion
+from trainers.metrics import METRICS
 
 from ..selection.criteria import COLUMN, CRITERIA
 from ..selection.steering import GATES, OBJECTIVES
-from . import names
 from .document import Entry, is_number
 from .model import Constraint, Objective
 from .reading_dimensions import Wrong
@@ -52,18 +52,18 @@ def _objective(
     if metric.startswith(COLUMN):
         if why := _refused(metric, OBJECTIVES, steering, direction=directions[0], alone=alone):
             wrong(at, "objective", why)
-    elif metric not in names.METRICS:
-        wrong(at, "objective", f"{metric!r} is no metric; {suggestion(metric, names.METRICS)}")
+    elif metric not in METRICS:
+        wrong(at, "objective", f"{metric!r} is no metric; {suggestion(metric, METRICS)}")
     elif metric.startswith("labels/") and not oracle:
         wrong(at, "objective", f"{metric} needs labels; {_ADVICE}")
-    elif alone or metric not in names.TRADED:
+    elif alone or not METRICS[metric].traded:
         _comparable(at, metric, search, wrong)
     return Objective(metric, directions[0], oracle)
 
 
 def _comparable(entry: Entry, metric: str, search: Iterable[str], wrong: Wrong) -> None:
     for name in search:
-        if name.startswith(names.METRICS[metric]) and names.METRICS[metric]:
+        if name.startswith(METRICS[metric].scaled_by):
             wrong(
                 entry,
                 "objective",
@@ -87,7 +87,7 @@ def constraints(entry: Entry, steering: Steering, wrong: Wrong) -> tuple[Constra
         wrong(entry, "constraints", "must be a mapping of metrics, e.g. {val/empty_share: {max: 0.5}}")
         return ()
     found = []
-    free = [m for m in names.METRICS if not m.startswith("labels/")]
+    free = [m for m in METRICS if not m.startswith("labels/")]
     for metric, bounds in entry.value.items():
         name = f"constraints.{metric}"
         if metric.startswith("labels/"):

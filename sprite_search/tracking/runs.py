@@ -248,17 +248,17 @@ class Runs:
         """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""
         import yaml
 
-        from ..curves import save_curves
+        from ..pictures import curves
 
         with tempfile.TemporaryDirectory() as folder:
             config = yaml.safe_dump({"trial": dict(record.config)}, sort_keys=False)
             (Path(folder) / "config.yaml").write_text(config)
             (Path(folder) / "pictures").mkdir()
-            curves, drawn = Path(folder) / "pictures" / "curves.png", pictures and pictures / "curves.png"
+            file, drawn = Path(folder) / "pictures" / "curves.png", pictures and pictures / "curves.png"
             if drawn is not None and drawn.exists():
-                shutil.copyfile(drawn, curves)
+                shutil.copyfile(drawn, file)
             elif len(history) > 1:
-                save_curves(history, curves)
+                curves(history, file)
             self.client.log_artifacts(run_id, folder)
 
     # -- reading ----------------------------------------------------------------------------------

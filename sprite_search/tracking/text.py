@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.metrics import shown_metrics
+
 from ..study.intervals import Interval, interval
 from ..study.records import TrialRecord
 
@@ -29,10 +31,7 @@ def note(record: TrialRecord) -> str:
     lines = [_ending(record)]
     if record.params:
         lines.append("Searched: " + ", ".join(f"`{n}` {_short(v)}" for n, v in record.params.items() if "|" not in n))
-    names = [
-        n for n in ("val/reconstruction", "val/effective_sprites", "labels/accuracy") if any(n in m for m in seeds)
-    ]
-    names += [n for n in ("labels/ari_foreground", "labels/mean_accuracy") if any(n in m for m in seeds)]
+    names = [n for n in ("val/reconstruction", *shown_metrics()) if any(n in m for m in seeds)]
     if names:
         head = ["| seed | " + " | ".join(f"`{n}`" for n in names) + " |", "|---" * (len(names) + 1) + "|"]
         rows = [

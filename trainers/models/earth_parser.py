@@ -1,7 +1,7 @@
 """The Learnable Earth Parser (Loiseau et al. 2024): slots place learned shapes of points in a 3-D point cloud.
 
-As model.md §11.3 has it, but for what reads the cloud: the published sparse voxel network is one of `ENCODERS` here,
-which looks at the tile from above, with a channel per height.
+As its authors' code has it, but for what reads the cloud: the published sparse voxel network is one of `ENCODERS`
+here, which looks at the tile from above, with a channel per height.
 
 Shapes: B clouds of P points; S slots (`layers`); K sprites of M points, K' with the empty one, which is last.
 """

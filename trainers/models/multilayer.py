@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ..compositing import candidate_errors, compose, greedy, in_order
 from ..criteria import MOST_CHOICES, composition_error, weighted_sum_over_layers
 from ..decisions import one_hot
+from ..mixing import mix_of_masked
 from ..settings import SettingError, TrialConfig, setting
 from ..sprites import Background, SpriteSet
 from ..transformations import Heads, Sequence, soft_clamp
@@ -165,7 +166,7 @@ class MultiLayer(SpriteModel):
         return replace(phase, joined={**phase.joined, "layer": (True,) * len(self.names["layer"])})
 
     def noise(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """As for all models, and "mask": one noise map per sprite, for all images and layers (model.md §2.6)."""
+        """As for all models, and "mask": one noise map per sprite, for all images and layers."""
         wanted = self.config.training.mask_noise > 0
         return {**super().noise(batch), **({"mask": (self.count, *self.window())} if wanted else {})}
 
@@ -305,13 +306,11 @@ class MultiLayer(SpriteModel):
         return compose(colours, masks, scene.occlusion, scene.background)
 
     def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
-        """x̂ with premultiplied mixing (model.md §1.3 B): A = Σₖ pₖ αₖ and Q = Σₖ pₖ αₖ cₖ of placed sprites."""
+        """x̂ with premultiplied mixing: in eq. 2, Σₖ pₖ αₖ stands for α and Σₖ pₖ αₖ cₖ for α c, of placed sprites."""
         made = []
         images = self.at_once(scene)
         for part, q in zip(scene.parts(images), p.split(images), strict=True):
-            colours, masks = self.placed_apart(part)
-            q = q[..., : self.count]
-            cover, paint = mix(q, masks), mix(q, masks * colours)
+            cover, paint = mix_of_masked(self.placed(part), part.noise, q[..., : self.count])
             made.append(compose(paint, cover, part.occlusion, part.background, premultiplied=True))
         return torch.cat(made)
 
@@ -323,11 +322,14 @@ class MultiLayer(SpriteModel):
         each = self.layers * self.count * pixels.shape[-3] * math.prod(self.window()) * pixels.element_size()
         return min(batch, max(1, PART // each))
 
+    def placed(self, scene: Scene) -> Tensor:
+        """Every sprite placed in every layer, with the channels of `scene.pixels`: (B, L, K, C', H, W)."""
+        pixels = scene.pixels.expand(len(scene.features), self.layers, *scene.pixels.shape[2:])
+        return self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
+
     def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Every sprite placed in every layer: colours (B, L, K, C, H, W) and masks (B, L, K, 1, H, W)."""
-        batch, layers = len(scene.features), self.layers
-        pixels = scene.pixels.expand(batch, layers, *scene.pixels.shape[2:])
-        placed = self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
+        placed = self.placed(scene)
         colours, masks, *support = placed.split(self.split(placed), dim=-3)
         if scene.noise is not None:
             masks = soft_clamp(torch.addcmul(masks, support[0], scene.noise[:, None]))

@@ -6,10 +6,13 @@ from torch import Tensor
 
 from .family import TRANSFORMATIONS, ColourTransformation
 
+#: Slope of the soft clamp outside [0, 1].
+SLOPE = 0.01
 
-def soft_clamp(x: Tensor, slope: float = 0.01) -> Tensor:
-    """x in [0, 1]; outside, `slope` of the excess remains so that gradients do not vanish (DTI)."""
-    return x.clamp(0, 1).lerp(x, slope)
+
+def soft_clamp(x: Tensor) -> Tensor:
+    """x in [0, 1]; outside, `SLOPE` of the excess remains so that gradients do not vanish (DTI)."""
+    return x.clamp(0, 1).lerp(x, SLOPE)
 
 
 @TRANSFORMATIONS.add("color")

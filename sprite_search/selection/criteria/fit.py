@@ -142,3 +142,9 @@ def free_energy(model: Model) -> float:
     top = exponent.max(1, keepdims=True)
     likelihood = top[:, 0] + np.log(np.exp(exponent - top).sum(1))
     return float(math.log(2 * math.pi * noise) / 2 - likelihood.mean() / pixels)
+
+
+@computed("O4", "less", "moran", source="Moran 1950")
+def residual_structure(model: Model) -> float:
+    """Moran's I of the absolute residual (O4): a missed object is a blob, noise is not."""
+    return float(model["moran"].mean())

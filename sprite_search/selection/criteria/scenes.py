@@ -49,12 +49,6 @@ def mask_softness(model: Model) -> float:
     return float((4 * m * (1 - m)).mean()) if len(m) else 1.0
 
 
-@computed("O4", "less", "moran", source="Moran 1950")
-def residual_structure(model: Model) -> float:
-    """Moran's I of the absolute residual (O4): a missed object is a blob, noise is not."""
-    return float(model["moran"].mean())
-
-
 @computed("O5", "less", "A M", only="scenes")
 def fragments(model: Model) -> float:
     """connected parts of a mask, mean over layers that cover something (O5): 1 for whole objects."""
