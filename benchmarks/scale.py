@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,17 @@ def reports(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**history[-1], "epochs": REPORTS, tune.result.DONE: epoch == REPORTS}
 
 
+def drawings(folder: Path, seeds: int) -> Callable[[TrialRecord], Path]:
+    """Makes what workers would draw: sheets of each seed and, of a trial that was not pruned, its curves."""
+    for state in ("complete", "pruned"):
+        for seed in range(seeds):
+            (folder / state / f"seed{seed}").mkdir(parents=True)
+            for name in ("sprites", "reconstructions", "transformed"):
+                (folder / state / f"seed{seed}" / f"{name}.png").write_bytes(os.urandom(30_000))
+    (folder / "complete" / "curves.png").write_bytes(os.urandom(30_000))
+    return lambda record: folder / record.state
+
+
 class NoOp(tune.Trainable):
     """Stands in for `SpriteTrial`."""
 
@@ -145,7 +156,8 @@ def measure(space: Space, at_once: int, *, with_ray: bool, with_mlflow: bool) ->
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         home = Home(Path(folder)).create()
         store, ledger = open_store(home.checkpoints), Ledger.create(home, space)
-        record = TimedTracker(home, space.name, space_hash=space.hash) if with_mlflow else None
+        drawn = drawings(Path(folder) / "drawn", space.replicates)
+        record = TimedTracker(home, space.name, space_hash=space.hash, pictures_of=drawn) if with_mlflow else None
         driver = Timed(ledger, space, home, record or NoTracker())
         if with_ray:
             with tuning.connected(home.root / "work", None):

@@ -11,6 +11,7 @@ import yaml
 from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
 from sprite_search.study.ledger import Ledger
+from sprite_search.study.records import searched
 
 EPOCHS = 4
 TINY = {
@@ -72,14 +73,21 @@ def records(home: Home):
     return Ledger.open(home, "tiny").records()
 
 
-def check_books(home: Home, trials: int = 12) -> None:
-    """Every configuration ended once in every ledger, and no report is missing or counted twice."""
+def check_books(home: Home, trials: int = 12, again: int = 0) -> None:
+    """Every configuration ended once in every ledger, and no report is missing or counted twice.
+
+    `again` of them were trained once more in a second stage.
+    """
     found = records(home)
-    states = Counter(r.state for r in found)
+    first, second = searched(found), [r for r in found if r.confirms is not None]
+    states = Counter(r.state for r in first)
     assert states["complete"] + states["pruned"] == trials, states
     assert set(states) <= {"complete", "pruned", "failed"}, states
     assert len({r.key for r in found}) == len(found)
-    assert len({tuple(sorted(r.config.items())) for r in found}) == len(found), "a configuration was asked twice"
+    asked = {r.number: tuple(sorted(r.config.items())) for r in first}
+    assert len(set(asked.values())) == len(first), "a configuration was asked twice"
+    assert [r.state for r in second] == ["complete"] * again and len({r.confirms for r in second}) == again
+    assert all(tuple(sorted(r.config.items())) == asked[r.confirms] for r in second)
     store = open_store(home.checkpoints)
     for record in found:
         epochs = [entry["epoch"] for entry in store.history("tiny", record.number)]

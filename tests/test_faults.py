@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from launching import EPOCHS, check_books, finish, launch, records, space_file, start, wait_for
-from servers import mlflow_server, postgresql
+from launching import EPOCHS, TINY, check_books, finish, launch, records, space_file, start, wait_for
+from servers import mlflow_server, postgresql, wait_until
 
 from sprite_search.checkpoints import open_store
 from sprite_search.home import Home
@@ -50,8 +50,25 @@ def kill_at_random(chance):
     return kill
 
 
+def kill_in_the_second_stage(space, home):
+    process = start(space, home)
+    wait_for(process, "again, on fresh seeds")
+    wait_until(lambda: any(r.confirms is not None and r.epoch for r in records(home)), "a report of it")
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+
+
+#: A study with a second stage: of two trials, as Min-Loss on sprites of pixels never collapses.
+CONFIRMING = {
+    "trial": {**TINY["trial"], "sprites": {"count": 4, "kind": "pixels"}, "decision": {"kind": "min_loss"}},
+    "search": {"optimizer.learning_rate": {"log": [0.0001, 0.01]}},
+    "replicates": 2,
+    "confirm": {"top": 2, "seeds": 2},
+}
+
+
 def check_survives(folder, kills, trials=12):
-    home, space = Home(folder / "home"), space_file(folder, replicates=2, budget={"trials": trials})
+    home, space = Home(folder / "home"), space_file(folder, **CONFIRMING, budget={"trials": trials})
     for number, kill in enumerate(kills, 1):
         check_a_kill(space, home, kill)
         states = Counter(r.state for r in records(home)) if home.root.exists() else {}
@@ -59,15 +76,14 @@ def check_survives(folder, kills, trials=12):
     left = [r.number for r in records(home) if r.state == "running"]
     status, said = launch(space, home)
     assert status == 0, said
-    check_books(home, trials)
+    check_books(home, trials, again=CONFIRMING["confirm"]["top"])
     print(f"in the end: {dict(Counter(r.state for r in records(home)))}, attempts {[r.attempt for r in records(home)]}")
     after = {r.number: r for r in records(home)}
     assert all(after[n].attempt > 1 for n in left), "what a killed driver left is taken up, not asked anew"
 
 
 def test_a_study_whose_driver_is_killed_three_times_loses_nothing(tmp_path):
-    first, second = map(kill_by_fault, FAULTS)
-    check_survives(tmp_path, [first, kill_at_random(random.Random(0)), second])
+    check_survives(tmp_path, [*map(kill_by_fault, FAULTS), kill_in_the_second_stage], trials=8)
 
 
 @pytest.mark.soak
@@ -98,6 +114,7 @@ def test_the_same_on_postgresql_and_an_mlflow_server(tmp_path, name):
             stores = {"SPRITE_STUDY_STORE": database.create("studies"), "MLFLOW_TRACKING_URI": address}
             # in a process of its own, which ends its connections; that it leaves them to the end is no matter here
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+            command += ["-o", "timeout=3000"]  # the limit is that of this test
             done = subprocess.run(
                 [*command, f"{__file__}::{name}"], env={**os.environ, **stores}, capture_output=True, text=True
             )

@@ -235,7 +235,7 @@ def test_a_run_is_written_in_few_requests(home):
             track.log(record(number, epoch=entry["epoch"]), [entry])
         track.end(record(number, "complete", 4), history())
     assert track.close() == []
-    wanted = {"create_run": 3, "log_batch": 3, "set_terminated": 3, "log_inputs": 1, "log_artifacts": 1}
+    wanted = {"create_run": 3, "log_batch": 3, "set_terminated": 3, "log_inputs": 1}
     found = {name: asked.count(name) for name in set(asked)}
     assert found == {name: 2 * n for name, n in wanted.items()} | {"search_runs": 1}, "what is there is asked once"
     assert opened(home).problems([record(n, "complete", 4) for n in (0, 1)], lambda r: history()) == []

@@ -36,6 +36,7 @@ class _Run:
     """A run as it is in MLflow: its id, up to which epoch its metrics are there; and what it is still to get."""
 
     id: str
+    artifacts: str = ""  # where they are
     epoch: int = 0
     params: list[Any] = field(default_factory=list)
     metrics: list[Any] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Runs:
         """`tags`: of every run, beside those of its trial. `objectives`: metrics whose interval over seeds is kept."""
         self.client, self.experiment, self.tags = client, experiment, {**_versions(), **tags}
         self.objectives = objectives
+        self._uri = client.tracking_uri
         self._runs: dict[str, dict[int | None, _Run]] = {}  # trial key -> runs by seed; its own under None
         self._begun: dict[str, tuple[int, tuple[int, ...]]] = {}  # trial key -> attempt and seeds that are there
         self._made: set[str] | None = None  # keys of the trials that may have a run
@@ -111,9 +113,10 @@ class Runs:
             user = {"mlflow.user": _user(), "mlflow.source.name": "sprite-search", "mlflow.source.type": "LOCAL"}
             made = self.client.create_run(self.experiment, run_name=name, tags={**user, **tags})
             _fault("after_create_run")
-            run, there = _Run(made.info.run_id), {}
+            run, there = _Run(made.info.run_id, made.info.artifact_uri), {}
         else:
-            run, there = _Run(found.info.run_id, int(found.data.tags.get(_EPOCH, 0))), found.data.params
+            run, there = _Run(found.info.run_id, found.info.artifact_uri), found.data.params
+            run.epoch = int(found.data.tags.get(_EPOCH, 0))
             if found.info.status != "RUNNING":
                 self.client.update_run(run.id, status="RUNNING")
             run.tags.update(tags)
@@ -185,14 +188,14 @@ class Runs:
         if record.reason:
             tags["sprite.reason"] = record.reason[:4000]
         own = runs[None]
-        self._attach(own.id, record, history, pictures)
+        self._attach(own, record, history, pictures)
         shown = False
         for seed, run in sorted((s, r) for s, r in runs.items() if s is not None):
             folder = pictures / f"seed{seed}" if pictures is not None else None
             if folder is not None and folder.is_dir():
-                self.client.log_artifacts(run.id, str(folder), "pictures")
+                self._upload(run, folder, "pictures")
                 if not shown:
-                    self.client.log_artifacts(own.id, str(folder), "pictures")
+                    self._upload(own, folder, "pictures")
                     shown = True
             run.tags |= tags
             self._close(run, _STATUS[record.state])
@@ -244,7 +247,13 @@ class Runs:
             self._close(_Run(run.info.run_id, tags={"mlflow.note.content": note, _REPORTED: mark}), "FINISHED")
         return str(run.info.run_id)
 
-    def _attach(self, run_id: str, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
+    def _upload(self, run: _Run, folder: Path, path: str | None = None) -> None:
+        """As the client does, which asks for every run where its artifacts are."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifacts(str(folder), path)
+
+    def _attach(self, run: _Run, record: TrialRecord, history: Sequence[Report], pictures: Path | None) -> None:
         """The resolved configuration, as the `trial` of a search space, and the curves, drawn if they are not yet."""
         import yaml
 
@@ -259,7 +268,7 @@ class Runs:
                 shutil.copyfile(drawn, file)
             elif len(history) > 1:
                 curves(history, file)
-            self.client.log_artifacts(run_id, folder)
+            self._upload(run, Path(folder))
 
     # -- reading ----------------------------------------------------------------------------------
 
