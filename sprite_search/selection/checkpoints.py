@@ -1,7 +1,7 @@
 """Which checkpoint of one training to trust, and whether that is better than the last: no label chooses, labels judge.
 
 The rule was set on 26 November 2026, before any study was judged by it. Criteria jump when a transformation joins, so
-only reports after the last one joined compare (spec/selection.md 5.8).
+only reports after the last one joined compare.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .roles import electorate
 GOOD = 0.2
 
 #: Below this reliability no choice is made: at least seven of ten that call themselves reliable are to be good
-#: (the goal of spec/selection.md 4.2). Set on synthetic tables on 26 November 2026, without any label.
+#: (a goal of docs/selection.md). Set on synthetic tables on 26 November 2026, without any label.
 ENOUGH = 0.7
 
 #: Redraws of seeds and criteria for the reliability; its standard error is then at most 0.011.

@@ -81,7 +81,7 @@ def _weights(found: Mapping[str, Any]) -> float | None:
     return min(own, default=None)
 
 
-#: Of spec/selection.md 4.2; what is not measured stays in the list.
+#: Set before the first study was run; what is not measured stays in the list.
 GOALS = (
     Goal("mean rank correlation", _of("spearman"), 0.60, 0.75, 0.85),
     Goal("rank correlation in the worst study", _of("spearman_worst"), 0.20, 0.40, 0.60),

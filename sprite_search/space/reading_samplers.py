@@ -41,7 +41,7 @@ def check_sampler(space: Space, top: Mapping[str, Entry], where: Mapping[str, En
 
 
 def _one_after_the_other(space: Space, top: Mapping[str, Entry]) -> Iterator[tuple[Entry, str, str]]:
-    """What does not go with the protocol of the paper (model.md §12)."""
+    """What does not go with the protocol of the paper."""
     entry = top["sampler"]
     if not (space.objective.metric.startswith("labels/") and space.oracle):
         yield (

@@ -1,4 +1,4 @@
-"""The protocol of the paper: one setting after the other, each keeping the winner of those before (model.md §12)."""
+"""The protocol of the paper: one setting after the other, each keeping the winner of those before."""
 
 from __future__ import annotations
 
