@@ -22,7 +22,7 @@ class OptimizerConfig:
     )
     decay: float = setting(0.1, "factor of the drop", above=0, high=1, when={})
     decay_sprites: bool = setting(
-        True, "drop the sprites' and decision's learning rate too", source="§10.4 of the code"
+        True, "drop the sprites' and decision's learning rate too", source="the published code"
     )
 
 

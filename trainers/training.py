@@ -52,7 +52,7 @@ class TrainingConfig:
         "std of a Gaussian weight of the pixels in the training error, as a share of the side; 0 weighs all alike",
         low=0,
         high=10,
-        source="§10.1 of the code: 0.22 for SVHN and GTSRB",
+        source="the published code: 0.22 for SVHN and GTSRB",
         when={"model.kind": OfImages},
     )
     compile: bool = setting(
