@@ -2,7 +2,7 @@
 
     python benchmarks/efficiency.py --repeats 50
 
-Every configuration of efficiency.yaml was trained once (`tabulate.py`), so a search can be run again and again: the
+Every configuration of efficiency.yaml was trained once (`efficiency_table.py`), so a search can be run again and again: the
 ledger asks with the samplers and pruners of this program, and the table answers. Against it stand random search and
 the paper's protocol, one setting after the other, which is told labels. Prints two tables as Markdown:
 what each needs to get as far as the grids, and what each has found for the same number of epochs.
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not TABLE.exists():
-        parser.error(f"{TABLE} is not there; make it with: python benchmarks/tabulate.py {SPACE} {TABLE}")
+        parser.error(f"{TABLE} is not there; make it with: python benchmarks/efficiency_table.py {SPACE} {TABLE}")
     table, ranges = Table(load_space(SPACE), TABLE), load_space(SPACE, profile="ranges")
     ends = sorted(table.final(key) for key in table.reports)
     whole = table.epochs * len(ends)

@@ -175,7 +175,7 @@ def test_a_search_is_replayed_from_a_table(tmp_path):
 
 
 def test_a_table_has_every_configuration_once_and_is_gone_on_with(tmp_path, capsys):
-    made = runpy.run_path(str(BENCHMARKS / "tabulate.py"))
+    made = runpy.run_path(str(BENCHMARKS / "efficiency_table.py"))
     small = TOY.replace("training.epochs: 4", "training.epochs: 2, dataset.images: 60, encoder.width: 4")
     (tmp_path / "toy.yaml").write_text(small)
     asked = [str(tmp_path / "toy.yaml"), str(tmp_path / "toy.csv")]

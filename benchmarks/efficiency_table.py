@@ -1,6 +1,6 @@
 """Trains every configuration of a listed space once and keeps all its reports: what efficiency.py replays.
 
-    python benchmarks/tabulate.py benchmarks/efficiency.yaml docs/tables/efficiency.csv
+    python benchmarks/efficiency_table.py benchmarks/efficiency.yaml docs/tables/efficiency.csv
 
 One row for each report of each seed. Configurations that differ in weights and learning rates alone are trained
 together. The table is written group by group; the same command again goes on where it ended.
