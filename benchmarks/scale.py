@@ -5,8 +5,9 @@
 
 Prints, for each tenth of the trials, the wall time per trial, what the driver itself spends on one (asking for its
 configuration, hearing its reports, ending it), what writing it to MLflow takes, in a thread beside that, and the memory
-of the process. What grows from tenth to tenth grows with the history: were anything quadratic, it would grow in
-proportion to it. Then how long MLflow still had to write at the end, and whether it holds every trial.
+of the process. On a machine that is busy compare what is told of the processor (CPU). What grows from tenth to tenth
+grows with the history: were anything quadratic, it would grow in proportion to it. Then how long MLflow still had to
+write at the end, and whether it holds every trial.
 """
 
 from __future__ import annotations
@@ -73,22 +74,24 @@ class Timed(Driver):
 
     def __init__(self, *args: Any, **more: Any):
         super().__init__(*args, **more)
-        self.times: dict[str, list[tuple[int, float]]] = defaultdict(list)  # kind -> (trial, seconds)
+        #: kind -> (trial, seconds, those of the processor)
+        self.times: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
         self.ends: list[float] = []  # when each trial ended
         self.memory: list[float] = []  # of the process then, in MiB
 
     def next(self, trial_id: str) -> dict[str, Any] | None:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.thread_time()
         job = super().next(trial_id)
         if job is not None:
-            self.times["ask"].append((job["number"], time.perf_counter() - began))
+            self.times["ask"].append((job["number"], time.perf_counter() - began, time.thread_time() - spent))
         return job
 
     def reported(self, trial_id: str, result: Any) -> bool:
-        job, began = self.jobs.get(trial_id), time.perf_counter()
+        job, began, spent = self.jobs.get(trial_id), time.perf_counter(), time.thread_time()
         going = super().reported(trial_id, result)
         if job is not None:
-            self.times["report" if going else "end"].append((job.number, time.perf_counter() - began))
+            took = time.perf_counter() - began, time.thread_time() - spent
+            self.times["report" if going else "end"].append((job.number, *took))
             if not going:
                 self.ends.append(time.perf_counter())
                 self.memory.append(memory())
@@ -187,20 +190,21 @@ def show(driver: Timed, began: float, record: TimedTracker | None) -> None:
     parts = [(q * count // PARTS, (q + 1) * count // PARTS) for q in range(PARTS)]
     parts = [(a, b) for a, b in parts if b > a]
 
-    def each(spent: list[tuple[int, float]]) -> list[float]:
+    def each(kind: list[tuple[int, float, float]], *, cpu: bool) -> list[float]:
         # by number: trials end in nearly the order they were asked
-        return [sum(s for n, s in spent if a <= n < b) / (b - a) * 1000 for a, b in parts]
+        return [sum(took[cpu] for n, *took in kind if a <= n < b) / (b - a) * 1000 for a, b in parts]
 
     print(f"{count} trials in {ends[-1] - began:.0f} s: {driver.ledger.counts()}")
     print(f"{'ms per trial':16}" + "".join(f"{f'to {b}':>10}" for _, b in parts))
     row("wall", [1000 * (ends[b] - ends[a]) / (b - a) for a, b in parts])
-    kinds = {kind: each(driver.times[kind]) for kind in ("ask", "report", "end")}
-    for kind, spent in kinds.items():
-        row(f"  {kind}", spent)
-    row("driver, in all", [sum(of) for of in zip(*kinds.values(), strict=True)])
+    whole = [took for kind in ("ask", "report", "end") for took in driver.times[kind]]
+    row("driver", each(whole, cpu=False))
+    row("driver, CPU", each(whole, cpu=True))
+    for kind in ("ask", "report", "end"):
+        row(f"  {kind}, CPU", each(driver.times[kind], cpu=True))
     if record is not None:
-        row("MLflow, wall", each([(n, wall) for n, wall, _ in record.times]))
-        row("MLflow, CPU", each([(n, cpu) for n, _, cpu in record.times]))
+        row("MLflow", each(record.times, cpu=False))
+        row("MLflow, CPU", each(record.times, cpu=True))
     row("memory, MiB", [driver.memory[b - 1] for _, b in parts])
 
 

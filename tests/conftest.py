@@ -66,6 +66,14 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def no_launch_left():
+    """Ends searches that a test started and, as it failed, did not wait for."""
+    yield
+    if "launching" in sys.modules:
+        sys.modules["launching"].end_all()
+
+
 def _train(given, folder, seeds):
     from trainers import train
     from trainers.settings import TrialConfig

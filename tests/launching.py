@@ -31,6 +31,9 @@ TINY = {
 }
 
 
+_started: list[subprocess.Popen] = []
+
+
 def space_file(folder, **changes) -> Path:
     """The tiny space as a file, with some of its sections replaced."""
     path = Path(folder) / "tiny.yaml"
@@ -42,7 +45,17 @@ def start(space: Path, home: Home, *options: str, fault: str = "") -> subprocess
     """Starts `sprite-search launch`; what it prints can be read from its `stdout`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPRITE_FAULT": fault, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "sprite_search", "launch", str(space), "--home", str(home.root), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kills what a test that failed left running, which would burden and fail the next."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str]:

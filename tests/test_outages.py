@@ -40,7 +40,7 @@ def test_mlflow_is_away_for_half_a_minute(tmp_path, space, server, monkeypatch):
         wait_for(search, "trial 1 starts")
     before = sum(r.done for r in records(home))
     time.sleep(30)
-    assert sum(r.done for r in records(home)) > before, "the search goes on without it"
+    wait_until(lambda: sum(r.done for r in records(home)) > before, "the end of a trial without it", 300)
     with server():
         status, said = finish(search)
         assert status == 0, said

@@ -498,6 +498,17 @@ def test_a_trial_that_mlflow_refuses_does_not_hold_up_the_others(home):
     assert runs(home)["toy/1"][0].info.status == "FINISHED"
 
 
+def test_a_database_that_fails_is_told_without_a_traceback(home, capfd):
+    track = opened(home)
+    with closing(sqlite3.connect(home.root / "mlflow.db")) as database:
+        database.execute("ALTER TABLE runs RENAME TO elsewhere")
+    track.end(record(state="complete", epoch=4), history())
+    assert track.close(patience=0.0) == ["toy/0"]
+    assert "no such table" in track.trouble
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
 def test_a_store_that_cannot_be_used_is_the_users_to_mend(home, monkeypatch, tmp_path):
     other = Home(tmp_path / "other")
     with pytest.raises(InputError, match="no record in MLflow yet"):

@@ -39,8 +39,10 @@ def connect(home: Home, *, create: bool = True) -> Any:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+    for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # it prints the traceback of an error, as of a full disk, and raises it as well, which is where it is told
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         if database is not None:
             home.create()
