@@ -3,8 +3,8 @@
     python benchmarks/efficiency.py --repeats 50
 
 Every configuration of efficiency.yaml was trained once (`efficiency_table.py`), so a search can be run again and
-again: the ledger asks with the samplers and pruners of this program, and the table answers. Against it stand random search and
-the paper's protocol, one setting after the other, which is told labels. Prints two tables as Markdown:
+again: the ledger asks with the samplers and pruners of this program, and the table answers. Against it stand random
+search and the paper's protocol, one setting after the other, which is told labels. Prints two tables as Markdown:
 what each needs to get as far as the grids, and what each has found for the same number of epochs.
 """
 
