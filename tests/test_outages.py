@@ -131,7 +131,7 @@ def test_the_disk_is_full(tmp_path, space, disk, monkeypatch, what):
     status, said = finish(search)
     assert status == 1, said
     assert "space left" in said and "Traceback" not in said
-    assert shutil.disk_usage(disk).free < 1 << 20
+    assert shutil.disk_usage(disk).free < 4 << 20  # of 100: what the driver frees as it ends is not much
     (disk / "filler").unlink()
     status, said = launch(space, home)
     assert status == 0, said
