@@ -3,7 +3,8 @@
     python benchmarks/accuracy.py search_spaces/mnist.yaml ours_c dti_clustering --profile laptop --home HOME
 
 Each point is trained as the space says, with the point's settings on top; nothing is searched, and labels are
-only looked at in the end, on all images, as the paper does. K-means on the pixels stands beside.
+only looked at in the end, on all images, as the paper does. K-means on the pixels stands beside. With --together the
+seeds train as members of one training, which is what fills a GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,23 +55,26 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def measured(progress: Progress) -> dict[str, float]:
-    """Metrics of the one member on all images."""
+def measured(progress: Progress) -> tuple[dict[str, float], ...]:
+    """Metrics of each member on all images."""
     trainer = progress.trainer
     data = trainer.dataset
     every = datasets.Dataset(data.arrays, train=data.train, held_out=torch.arange(len(data.images)), name=data.name)
     phase = trainer.model.phase(trainer.epoch - 1, training=False)
-    return evaluate(trainer.stack, every, trainer.images, trainer.weights, phase)[0]
+    return evaluate(trainer.stack, every, trainer.images, trainer.weights, phase)
 
 
-def trained(flat: Mapping[str, Any], seed: int, data: Path, name: str) -> tuple[dict[str, float], float]:
-    """Metrics on all images after training, and seconds; says on the way how far it is."""
+def trained(
+    flat: Mapping[str, Any], seeds: Sequence[int], data: Path, name: str
+) -> tuple[tuple[dict[str, float], ...], float]:
+    """Metrics of each seed on all images after training them together, and seconds; says on the way how far it is."""
     began = time.monotonic()
     progress = None
-    for progress in train([TrialConfig.from_flat({**flat, "seed": seed})], data=data):
-        said = {n.partition("/")[2]: round(v, 4) for n, v in progress.metrics[0].items() if n.startswith("labels/")}
+    for progress in train([TrialConfig.from_flat({**flat, "seed": seed}) for seed in seeds], data=data):
         at = f"{progress.epoch}/{progress.epochs} {time.monotonic() - began:.0f} s"
-        print(f"{name} seed {seed} {at} held-out {said}", flush=True)
+        for seed, found in zip(seeds, progress.metrics, strict=True):
+            said = {n.partition("/")[2]: round(v, 4) for n, v in found.items() if n.startswith("labels/")}
+            print(f"{name} seed {seed} {at} held-out {said}", flush=True)
     assert progress is not None
     return measured(progress), time.monotonic() - began
 
@@ -112,6 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--profile")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides")
+    parser.add_argument("--together", action="store_true", help="train the seeds as members of one training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--home", default=None)
     parser.add_argument("--results", type=Path, help="a file to which each seed is appended, and which is read first")
@@ -124,25 +129,25 @@ def main(arguments: list[str] | None = None) -> None:
         rows = []
         for point in given.points or [None]:
             flat = settings(given.space, given.profile, point, overrides)
-            found, seconds = [], []
-            for seed in range(given.seeds):
-                key = {"settings": TrialConfig.from_flat({**flat, "seed": seed}).flat()}
-                kept = next((d for d in done if d["settings"] == key["settings"]), None)
-                if kept is None:
-                    result, took = trained(flat, seed, home.data, point or given.space.stem)
-                    kept = {**key, "result": result, "seconds": took}
+            keys = {seed: TrialConfig.from_flat({**flat, "seed": seed}).flat() for seed in range(given.seeds)}
+            kept = {seed: d for d in done for seed, key in keys.items() if d["settings"] == key}
+            missing = [seed for seed in keys if seed not in kept]
+            for seeds in [missing] if missing and given.together else [[seed] for seed in missing]:
+                results, took = trained(flat, seeds, home.data, point or given.space.stem)
+                for seed, result in zip(seeds, results, strict=True):
+                    kept[seed] = {"settings": keys[seed], "result": result, "seconds": took / len(seeds)}
                     if given.results is not None:
                         with open(given.results, "a") as file:
-                            file.write(json.dumps(kept) + "\n")
-                found.append(kept["result"])
-                seconds.append(kept["seconds"])
+                            file.write(json.dumps(kept[seed]) + "\n")
+            found, seconds = [kept[seed]["result"] for seed in keys], [kept[seed]["seconds"] for seed in keys]
             rows.append(row(point or given.space.stem, found, seconds))
         data = datasets.load(TrialConfig.from_flat(settings(given.space, given.profile, None, overrides)), home.data)
         if clusters := list(baseline(data, given.seeds)):
             rows.append(row("K-means on pixels", clusters, []))
     except (InputError, DataError, SettingError, OSError) as error:
         parser.error(str(error))
-    made = f"{given.threads} thread(s); torch {torch.__version__}"
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{given.threads} thread(s)"
+    made = f"{where}; torch {torch.__version__}"
     print(f"\n{data.name}, {len(data.images)} images, all of them measured; {made}")
     print("| point | seeds | labels, % (of the seed of least error) | time |\n|---|---|---|---|\n" + "\n".join(rows))
 

@@ -43,7 +43,7 @@ def rows(*entries: list[Tensor]) -> Tensor:
 
 
 def affine(beta: Tensor) -> Tensor:
-    return beta.view(-1, 2, 3) + torch.eye(2, 3)
+    return beta.view(-1, 2, 3) + torch.eye(2, 3, device=beta.device)
 
 
 def position(beta: Tensor) -> Tensor:
@@ -75,14 +75,14 @@ MATRICES = {
 }
 
 
-def centres(size: tuple[int, int]) -> Tensor:
+def centres(size: tuple[int, int], device: torch.device) -> Tensor:
     """(H·W, 2): x, y of pixel centres."""
-    return F.affine_grid(torch.eye(2, 3)[None], [1, 1, *size], align_corners=False).view(-1, 2)
+    return F.affine_grid(torch.eye(2, 3, device=device)[None], [1, 1, *size], align_corners=False).view(-1, 2)
 
 
 def projective(beta: Tensor, pixels: Tensor, size: tuple[int, int], padding: str) -> Tensor:
-    points = F.pad(centres(size), (0, 1), value=1.0)
-    moved = points @ (beta.view(-1, 3, 3) + torch.eye(3)).mT
+    points = F.pad(centres(size, beta.device), (0, 1), value=1.0)
+    moved = points @ (beta.view(-1, 3, 3) + torch.eye(3, device=beta.device)).mT
     return warp(pixels, (moved[..., :2] / moved[..., 2:]).view(-1, *size, 2), padding)
 
 
@@ -91,30 +91,29 @@ def radial(squared: Tensor) -> Tensor:
 
 
 @functools.cache
-def spline(size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def spline(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Control points (16, 2), the inverse of the system (19, 19) and the basis at each pixel (H·W, 19)."""
-    axis = torch.linspace(-1, 1, 4, dtype=torch.float64)
+    axis = torch.linspace(-1, 1, 4, dtype=torch.float64, device=device)
     points = torch.stack([axis.repeat(4), axis.repeat_interleave(4)], 1)
-    pixels = centres(size).double()
+    pixels = centres(size, device).double()
     linear = F.pad(points, (1, 0), value=1.0)
     kernel = radial(torch.cdist(points, points) ** 2)
-    system = torch.cat([torch.cat([kernel, linear], 1), torch.cat([linear.T, torch.zeros(3, 3)], 1)])
+    system = torch.cat([torch.cat([kernel, linear], 1), F.pad(linear.T, (0, 3))])
     basis = torch.cat([radial(torch.cdist(pixels, points) ** 2), F.pad(pixels, (1, 0), value=1.0)], 1)
     return points.float(), torch.linalg.inv(system).float(), basis.float()
 
 
 def tps(beta: Tensor, pixels: Tensor, size: tuple[int, int], padding: str) -> Tensor:
-    points, inverse, basis = spline(size)
+    points, inverse, basis = spline(size, beta.device)
     sources = F.pad(points + beta.view(-1, 16, 2), (0, 0, 0, 3))
     return warp(pixels, (basis @ (inverse @ sources)).view(-1, *size, 2), padding)
 
 
 def morphology(beta: Tensor, pixels: Tensor) -> Tensor:
     """Σ v κ exp(α v) / Σ κ exp(α v) over 7 x 7 neighbours; κ starts as 1 in the middle, 0 around it."""
-    start = torch.full((49,), -5.0)
-    start[24] = 5.0
-    middle = F.one_hot(torch.tensor(24), 49)
-    kernel = (torch.sigmoid(start + beta[:, 1:]) - torch.sigmoid(start) + middle).clamp_min(0)
+    middle = torch.arange(49, device=beta.device) == 24
+    start = 10.0 * middle - 5.0
+    kernel = (torch.sigmoid(start + beta[:, 1:]) - torch.sigmoid(start) + middle.float()).clamp_min(0)
     batch, channels, *size = pixels.shape
     near = F.unfold(pixels, 7, padding=3).view(batch, channels, 49, -1)
     weight = kernel[:, None, :, None] * (beta[:, :1, None, None] * near).exp()
@@ -298,8 +297,9 @@ class Loop(nn.Module):
     def occlusion(self, features: Tensor) -> Tensor:
         """δ (B, L, L)."""
         pairs = [(i, j) for i in range(self.layers) for j in range(i)]
-        front = self.order(features).sigmoid() if hasattr(self, "order") else torch.ones(len(features), len(pairs))
-        order = torch.zeros(len(features), self.layers, self.layers)
+        ones = features.new_ones(len(features), len(pairs))
+        front = self.order(features).sigmoid() if hasattr(self, "order") else ones
+        order = features.new_zeros(len(features), self.layers, self.layers)
         for n, (i, j) in enumerate(pairs):
             order[:, i, j], order[:, j, i] = front[:, n], 1 - front[:, n]
         return order
@@ -322,7 +322,7 @@ class Loop(nn.Module):
         """Choice (B, L): every candidate of one layer after the other is composed in full, the others held."""
         nothing = torch.zeros_like(masks[0][0])
         cover, paint = [nothing] * self.layers, [torch.zeros_like(colours[0][0])] * self.layers
-        choice = torch.zeros(len(x), self.layers, dtype=torch.long)
+        choice = torch.zeros(len(x), self.layers, dtype=torch.long, device=x.device)
         for _ in range(int(self.config["decision.passes"])):
             for layer in range(self.layers):
                 ways = [(m, m * c) for m, c in zip(masks[layer], colours[layer], strict=True)]
@@ -360,12 +360,12 @@ class Loop(nn.Module):
 
     def penalty(self, p: Tensor, weights: Mapping[str, float]) -> Tensor:
         """λ_freq L_freq + λ_bin L_bin + λ_empty L_empty (eq. 5-7)."""
-        total = torch.zeros(())
+        total = p.new_zeros(())
         sprites = p[..., : self.count]
         if weight := weights.get("frequency", 0.0):
             used = sprites.mean((0, 1))
             enough = float(self.config["regularisers.frequency.threshold"]) / self.count
-            total = total + weight * (1 - sum(min(f, torch.tensor(enough)) for f in used / used.sum()))
+            total = total + weight * (1 - sum(f.clamp(max=enough) for f in used / used.sum()))
         if weight := weights.get("binary", 0.0):
             total = total + weight * (6 * p * (1 - p)).mean()
         if weight := weights.get("empty_sprite", 0.0):

@@ -23,7 +23,7 @@ from torch import multiprocessing
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from step_time import MNIST, MULTI_DSPRITES, conditions, images, in_turns, settings, stepper
+from step_time import MNIST, MULTI_DSPRITES, batches, conditions, images, in_turns, settings, stepper, use
 
 from trainers.memory import keep_freed_memory
 from trainers.settings import TrialConfig
@@ -37,7 +37,7 @@ SIDE = 32
 def growth(about: str, setting: str, given: dict[str, Any], sizes: Sequence[int], rounds: int) -> None:
     """A row of seconds for each size, and what a straight line through the ends would take."""
     steps = {str(n): stepper((3, SIDE), {**given, setting: n}) for n in sizes}
-    found = in_turns(steps, rounds)
+    found = {n: s / batches() for n, s in in_turns(steps, rounds).items()}
     low, high = sizes[0], sizes[-1]
     slope = (found[str(high)] - found[str(low)]) / (high - low)
     print(f"\n{about}; {SIDE} x {SIDE}, B = {given['training.batch_size']}; {conditions()}")
@@ -60,7 +60,8 @@ def members(counts: Sequence[int], rounds: int, steps: int, device: str) -> None
         }
         found = in_turns(ways, rounds)
         apart = f"{processes(given, count, steps) / count:.4f}" if device == "cpu" else "–"
-        row = f"| {count} | {found['together'] / count:.4f} | {found['apart'] / count:.4f} | {apart} |"
+        together, one_by_one = (found[way] / batches() / count for way in ways)
+        row = f"| {count} | {together:.5f} | {one_by_one:.5f} | {apart} |"
         print(f"{row} {difference(given, count, device):.1e} |", flush=True)
 
 
@@ -122,9 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if unknown := set(given.what) - {"layers", "sprites", "members"}:
         parser.error(f"{', '.join(sorted(unknown))}: not one of layers, sprites, members")
-    torch.set_default_device(given.device)
-    keep_freed_memory()
-    torch.set_num_threads(given.threads)
+    use(given.device, given.threads)
     what = given.what or ["layers", "sprites", "members"]
     if "layers" in what:
         growth("layers L, 3 sprites", "model.layers", SCENE, given.layers, given.rounds)

@@ -4,7 +4,9 @@
     python benchmarks/step_time.py mnist --threads 1
 
 All rows of a shape are measured in turns in one run; medians are printed, and ratios to the encoder's forward and
-backward pass. A step of ours is what a training does: batch from uint8 images, noise, loss, gradients, Adam. The
+backward pass. On a GPU, where a step is too short to be timed alone, rows are of epochs of a few steps, and there are
+more of them: what CUDA graphs, bfloat16 and seeds trained together change, the last per seed (with --compiled, what
+compiling changes). A step of ours is what a training does: batch from uint8 images, noise, loss, gradients, Adam. The
 loop's is the same with the equations in `loop_reference`; "published" is the authors' code on 2 cores of another day.
 Rows marked "shortcut" change the result, or are another encoder.
 """
@@ -114,7 +116,18 @@ SHAPES: dict[str, tuple[tuple[int, int], dict[str, Any], float | None]] = {
 }
 SHORTCUTS = {"mixed before placing": {"model.mix": "before_warp"}, "conv encoder": {"encoder.kind": "conv"}}
 #: Rows only a GPU gets: elsewhere bfloat16 is no faster, and compiling takes minutes.
-ON_GPU = {"shortcut: bfloat16 encoder": {"encoder.precision": "bfloat16"}, "compiled": {"training.compile": True}}
+ON_GPU = {"without CUDA graph": {"training.cuda_graph": False}, "bfloat16 encoder": {"encoder.precision": "bfloat16"}}
+COMPILED = {"compiled": {"training.compile": True}}
+#: Seeds trained together, on a GPU.
+TOGETHER = (8, 32)
+
+
+_DEVICE = ["cpu"]
+
+
+def batches() -> int:
+    """Steps of an epoch, and of all that is timed."""
+    return 1 if device() == "cpu" else 16
 
 
 def settings(given: Mapping[str, Any]) -> TrialConfig:
@@ -125,26 +138,26 @@ def settings(given: Mapping[str, Any]) -> TrialConfig:
 
 def images(shape: tuple[int, int], count: int) -> Dataset:
     channels, side = shape
-    seeded = torch.Generator("cpu").manual_seed(0)
-    pixels = torch.randint(0, 256, (count, channels, side, side), generator=seeded, device="cpu")
-    every = torch.arange(count, device="cpu")
+    seeded = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, channels, side, side), generator=seeded)
+    every = torch.arange(count)
     return Dataset(Arrays(pixels.to(torch.uint8)), train=every, held_out=every[:1])
 
 
 def stepper(shape: tuple[int, int], given: Mapping[str, Any], *, seeds: Sequence[int] = (0,)) -> Callable[[], None]:
-    """A step of ours: seeds trained together."""
+    """Steps of ours: seeds trained together."""
     config = settings(given)
     configs = [TrialConfig.from_flat({**config.flat(), "seed": seed}) for seed in seeds]
-    trainer = Trainer(configs, images(shape, int(config["training.batch_size"])), device())
+    trainer = Trainer(configs, images(shape, int(config["training.batch_size"]) * batches()), device())
     return lambda: void(trainer.one_epoch())
 
 
 def loop(shape: tuple[int, int], given: Mapping[str, Any]) -> Callable[[], None]:
-    """A step of the loop reference."""
+    """Steps of the loop reference."""
     config = settings(given)
     trainer = Trainer([config], images(shape, int(config["training.batch_size"])), device())
-    start = trainer.images.float() / 255, torch.Generator(device()).manual_seed(0)
-    model = Loop(config.parts["model"](config, ImageShape(shape[0], shape[1], shape[1]), *start))
+    start = trainer.dataset.images.float() / 255, torch.Generator().manual_seed(0)
+    model = Loop(config.parts["model"](config, ImageShape(shape[0], shape[1], shape[1]), *start).to(device()))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     weights = {n: float(w) for n, w in trainer.weights.items()}
     phase = trainer.model.phase(0, training=True)
@@ -156,16 +169,26 @@ def loop(shape: tuple[int, int], given: Mapping[str, Any]) -> Callable[[], None]
         model.loss(x, noise, weights, phase).backward()
         optimizer.step()
 
-    return step
+    return lambda: void([step() for _ in range(batches())])
 
 
 def encoder(shape: tuple[int, int], given: Mapping[str, Any]) -> Callable[[], None]:
-    """The encoder's forward and backward pass."""
+    """The encoder's forward and backward passes."""
     config = settings(given)
     data = images(shape, int(config["training.batch_size"]))
     module = Trainer([config], data, device()).model.encoder.requires_grad_().train()
     x = data.images.to(device()).float() / 255
-    return lambda: void(torch.autograd.grad(module(x).sum(), list(module.parameters())))
+    weights = list(module.parameters())
+    return lambda: void([torch.autograd.grad(module(x).sum(), weights) for _ in range(batches())])
+
+
+def fits(step: Callable[[], None]) -> bool:
+    """Whether it runs in the memory that the GPU has left."""
+    try:
+        step()
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def void(_: Any) -> None:
@@ -173,15 +196,22 @@ def void(_: Any) -> None:
 
 
 def device() -> str:
-    """Where tensors are made by default, `--device`."""
-    return str(torch.get_default_device())
+    """Where steps are taken, `--device`."""
+    return _DEVICE[0]
 
 
-def in_turns(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def use(device: str, threads: int) -> None:
+    """Takes steps there from now on, in a process that keeps its memory as a worker of the search does."""
+    _DEVICE[:] = [device]
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+
+
+def in_turns(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """Median seconds of each, measured one after the other in every round; a first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
-        for name, step in steps.items():
+        for name, step in ways.items():
             began = time.perf_counter()
             step()
             if device() != "cpu":
@@ -192,12 +222,13 @@ def in_turns(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, 
 
 
 def conditions() -> str:
-    return f"{platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, load " + " ".join(
+    where = platform.machine() if device() == "cpu" else torch.cuda.get_device_name()
+    return f"{where}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, load " + " ".join(
         f"{x:.1f}" for x in os.getloadavg()
     )
 
 
-def table(name: str, rounds: int) -> None:
+def table(name: str, rounds: int, *, compiled: bool = False) -> None:
     """Prints the rows of one shape."""
     shape, given, published = SHAPES[name]
     steps = {
@@ -209,14 +240,21 @@ def table(name: str, rounds: int) -> None:
     for about, change in SHORTCUTS.items():
         if mixes or "model.mix" not in change:
             steps[f"ours, shortcut: {about}"] = stepper(shape, {**given, **change})
-    for about, change in ON_GPU.items() if device() != "cpu" else ():
-        steps[f"ours, {about}"] = stepper(shape, {**given, **change})
-    found = in_turns(steps, rounds)
+    seeds: dict[str, int] = {}
+    if device() != "cpu":
+        for about, change in {**ON_GPU, **(COMPILED if compiled else {})}.items():
+            steps[f"ours, {about}"] = stepper(shape, {**given, **change})
+        for count in TOGETHER:
+            step, about = stepper(shape, given, seeds=range(count)), f"ours, {count} seeds together, of each"
+            if fits(step):
+                steps[about], seeds[about] = step, count
+    found = {row: s / batches() / seeds.get(row, 1) for row, s in in_turns(steps, rounds).items()}
     base = found["encoder alone"]
     print(f"\n{name}: {shape[0]} x {shape[1]} x {shape[1]}, B = {given['training.batch_size']}; {conditions()}")
     print("| | s a step | times the encoder | loop / it |\n|---|---|---|---|")
     for row, seconds in found.items():
-        print(f"| {row} | {seconds:.3f} | {seconds / base:.2f} | {found['loop reference'] / seconds:.2f} |")
+        ratios = f"{seconds / base:.2f} | {found['loop reference'] / seconds:.2f}"
+        print(f"| {row} | {seconds:.{3 if device() == 'cpu' else 5}f} | {ratios} |", flush=True)
     if published:
         print(f"| published code, another day | {published:.3f} | | |")
 
@@ -226,13 +264,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("shapes", nargs="*", choices=[*SHAPES, []], help="default: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--compiled", action="store_true", help="compiled steps too, on a GPU; minutes more")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
-    torch.set_default_device(given.device)
-    keep_freed_memory()  # as a worker of the search does
-    torch.set_num_threads(given.threads)
+    use(given.device, given.threads)
     for name in given.shapes or SHAPES:
-        table(name, given.rounds)
+        table(name, given.rounds, compiled=given.compiled)
 
 
 if __name__ == "__main__":

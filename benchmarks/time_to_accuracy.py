@@ -37,7 +37,7 @@ def curve(config: TrialConfig, data: Path) -> list[tuple[float, float]]:
     for progress in train([config], data=data):
         # the report's own evaluation is counted, ours on all images is not
         spent += time.perf_counter() - began
-        found.append((spent, measured(progress)["labels/accuracy"]))
+        found.append((spent, measured(progress)[0]["labels/accuracy"]))
         print(f"  {progress.epoch}/{progress.epochs} {spent:.0f} s {found[-1][1]:.3f}", flush=True)
         began = time.perf_counter()
     return found

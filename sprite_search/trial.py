@@ -217,12 +217,13 @@ def peak_memory(config: dict[str, Any], seeds: list[int], data: Path) -> float:
     import torch
 
     from trainers import datasets, train
+    from trainers.cuda_graph import WARM_UP
     from trainers.evaluation import BATCH
     from trainers.settings import TrialConfig
 
     whole = datasets.load(TrialConfig.from_flat({**config, "seed": 0}), data).images
-    # whole batches, in training and in evaluation
-    few = min(len(whole), 2 * max(BATCH, 2 * int(config["training.batch_size"])))
+    # whole batches, in training and in evaluation; a step that is recorded has memory of its own
+    few = min(len(whole), 2 * max(BATCH, (WARM_UP + 1) * int(config["training.batch_size"])))
     short = {"dataset.images": few, "dataset.held_out": 0.5, "training.epochs": 1, "transformations.strategy": "all"}
     every = {n: v for n, v in config.items() if n not in ("transformations.first", "transformations.last")}
     torch.cuda.empty_cache()
@@ -241,6 +242,7 @@ def seconds(config: dict[str, Any], seeds: list[int], data: Path, cpu: float) ->
     import torch
 
     from trainers import datasets
+    from trainers.cuda_graph import WARM_UP
     from trainers.settings import TrialConfig
     from trainers.training import Trainer
 
@@ -248,9 +250,9 @@ def seconds(config: dict[str, Any], seeds: list[int], data: Path, cpu: float) ->
     every = {n: v for n, v in config.items() if n not in ("transformations.first", "transformations.last")}
     members = [TrialConfig.from_flat({**every, "transformations.strategy": "all", "seed": s}) for s in seeds]
     whole, training = datasets.load(members[0], data), members[0].training
-    few = whole.train[: 2 * training.batch_size]
-    held_out = whole.held_out[: 2 * training.batch_size]
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    few = whole.train[: (2 if device == "cpu" else WARM_UP + 1) * training.batch_size]
+    held_out = whole.held_out[: 2 * training.batch_size]
     trainer = Trainer(members, datasets.Dataset(whole.arrays, few, held_out, whole.name), device)
     times = []
     for _ in range(2):

@@ -6,6 +6,8 @@ All distances are squared, in the unit of the coordinates.
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 import torch
@@ -78,7 +80,8 @@ def points_to_sprites(back: Tensor, p: Tensor) -> Tensor:
     given = shown / active.clamp(min=1e-12)[..., None]
     each, order = (given[..., None] * back).sum(2).sort(1)
     active = active[..., None].expand_as(each).take_along_dim(order, 1)
-    empty_so_far = (1 - active).clamp(min=0).cumprod(1)
+    # not cumprod, whose gradient asks the device whether there is a zero
+    empty_so_far = torch.stack(list(accumulate((1 - active).clamp(min=0).unbind(1), mul)), 1)
     before = F.pad(empty_so_far[:, :-1], (0, 0, 1, 0), value=1.0)
     return (before * active * each).sum(1) + UNEXPLAINED * empty_so_far[:, -1]
 

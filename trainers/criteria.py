@@ -5,7 +5,7 @@ Shapes: B images, L layers, K sprites without and K' with the empty one, which i
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -52,9 +52,10 @@ def weighted_sum_error(image: Tensor, sprites: Tensor, p: Tensor, weight: Tensor
     return (p * error_of_each(image, sprites, weight)).sum(1)
 
 
-def choices(sprites: int, layers: int) -> Tensor:
+def choices(sprites: int, layers: int, device: torch.device | None = None) -> Tensor:
     """Every way to give each of L layers one of K' sprites: (K'^L, L), int64."""
-    return torch.tensor(list(itertools.product(range(sprites), repeat=layers))).reshape(-1, layers)
+    every = torch.arange(sprites**layers, device=device)
+    return torch.stack([every // sprites**place % sprites for place in reversed(range(layers))], 1)
 
 
 def weighted_sum_over_layers(
@@ -77,15 +78,21 @@ def weighted_sum_over_layers(
         (B,). The choices have to be few: see `MOST_CHOICES`.
     """
     batch, layers, sprites = p.shape
-    pick = choices(sprites, layers).to(p.device)
-    layer = torch.arange(layers, device=p.device).expand_as(pick)
-    cover = masks[:, layer, pick].flatten(0, 1)
-    each_colour = colours[:, layer, pick].flatten(0, 1)
+    pick = choices(sprites, layers, p.device)
     ways = len(pick)
+    place = (torch.arange(layers, device=p.device) * sprites + pick).flatten()
+
+    def picked(x: Tensor) -> Tensor:
+        """(B, L, K', ...) -> (B, K'^L, L, ...)."""
+        return x.flatten(1, 2).index_select(1, place).unflatten(1, (ways, layers))
+
+    cover, each_colour = picked(masks).flatten(0, 1), picked(colours).flatten(0, 1)
     each = None if background is None else background.repeat_interleave(ways, 0)
     order = occlusion.expand(batch, layers, layers).repeat_interleave(ways, 0)
     composites = compose(each_colour, cover, order, each).unflatten(0, (batch, ways))
-    return (p[:, layer, pick].prod(-1) * error_of_each(image, composites, weight)).sum(1)
+    # not Tensor.prod, whose gradient asks the device whether there is a zero
+    likely: Tensor = math.prod(picked(p).unbind(-1))  # type: ignore[assignment]
+    return (likely * error_of_each(image, composites, weight)).sum(1)
 
 
 @REGULARISERS.add("frequency")

@@ -39,7 +39,8 @@ class StackedAdam:
 
     Each parameter (G, ...) has moments and a step counter per member. A parameter without gradient is left
     alone, moments and counter included, so that a module the curriculum activates later starts afresh.
-    Members that share a rate are stepped in one fused call.
+    All that shares a rate is stepped in one fused call, and whole parameters where all members share it: a GPU takes
+    as long to find its way through thousands of small tensors as to step them.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]):
@@ -50,7 +51,7 @@ class StackedAdam:
         self.steps = {
             n: torch.zeros(self.members, dtype=torch.float32, device=p.device) for n, p in self.parameters.items()
         }
-        # views of each member's part: what the fused kernel takes, made once
+        # views of each member's part, and of all: what the fused kernel takes, made once
         self._views = {
             n: list(
                 zip(
@@ -63,17 +64,24 @@ class StackedAdam:
             )
             for n, p in self.parameters.items()
         }
+        self._whole = {n: (p.detach(), *self.moments[n], self.steps[n][0]) for n, p in self.parameters.items()}
 
     @torch.no_grad()
     def step(self, gradients: Iterable[tuple[str, Tensor | None]], rates: Mapping[str, Rate]) -> None:
         """One step for the parameters that have a gradient (G, ...); `rates` has each of their names."""
         calls: dict[tuple[float, float], list[tuple[Tensor, ...]]] = {}
+        counters: list[Tensor] = []  # of members whose step is counted by the first one's
         for name, gradient in gradients:
             if gradient is None:
                 continue
             rate = rates[name]
-            parts = gradient.contiguous().unbind()  # the fused kernel reads memory in order, whatever the strides
-            for member, (view, part) in enumerate(zip(self._views[name], parts, strict=True)):
+            gradient = gradient.contiguous()  # the fused kernel reads memory in order, whatever the strides
+            if len(set(rate.learning_rates)) == 1:
+                key = (rate.learning_rates[0], rate.weight_decay)
+                calls.setdefault(key, []).append((*self._whole[name], gradient))
+                counters.append(self.steps[name][1:])
+                continue
+            for member, (view, part) in enumerate(zip(self._views[name], gradient.unbind(), strict=True)):
                 key = (rate.learning_rates[member], rate.weight_decay)
                 calls.setdefault(key, []).append((*view, part))
         for (learning_rate, decay), rows in calls.items():
@@ -94,6 +102,8 @@ class StackedAdam:
                 eps=1e-8,
                 maximize=False,
             )
+        if counters and self.members > 1:
+            torch._foreach_add_(counters, 1.0)
 
     @torch.no_grad()
     def copy_rows(self, name: str, source: Tensor, noise: Tensor | None = None) -> None:

@@ -2,7 +2,7 @@
 
 One loop trains all members of a stack at once. Nothing in a step waits for the device: sums stay there and are
 read once per report. Order and noise of an epoch follow from a member's seed and the epoch alone, so what is
-saved between epochs is all that a resumed training needs to go on bit for bit.
+saved between epochs is all that a resumed training needs to go on, bit for bit on a CPU; a GPU adds in no fixed order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from . import checkpoint, datasets
 from .artefacts import Arrays, Subset, collect
 from .checkpoint import Models
+from .cuda_graph import GraphStep, Step
 from .decisions import gumbel
 from .errors import DataError
 from .evaluation import evaluate
@@ -58,6 +59,9 @@ class TrainingConfig:
     compile: bool = setting(
         False,
         "compile the step: minutes at the start and at each change of the curriculum; for long trainings",
+    )
+    cuda_graph: bool = setting(
+        True, "on a GPU, record the step once and replay it: the same result, several times faster", when={}
     )
     report_every: int = setting(1, "epochs between two reports (evaluation and checkpoint)", low=1)
 
@@ -157,6 +161,8 @@ class Trainer:
         self.weights = self._weights()
         self.rows = self.model.rows() if self.config.get("decision.reassignment") else {}
         self.usage = torch.zeros(len(members), self.model.count, device=self.device)
+        self.sums = {n: torch.zeros(len(members), device=self.device) for n in ("loss", "error")}
+        self.graph: tuple[object, GraphStep] | None = None  # of the newest phase and learning rates
         self.epoch, self.steps = 0, 0
 
     def _build(self, member: int) -> Model:
@@ -216,27 +222,43 @@ class Trainer:
 
     def one_epoch(self) -> dict[str, Tensor]:
         """One pass over the training images; returns the sums (G,) of loss and error over them."""
-        phase = self.model.phase(self.epoch, training=True)
-        rates = self._rates()
+        phase, rates = self.model.phase(self.epoch, training=True), self._rates()
         order = self._order()
         size, total = min(self.config.training.batch_size, order.shape[1]), self.taken
-        names, parameters = zip(*self.stack.parameters.items(), strict=True)
-        sums = {n: torch.zeros(len(self.members), device=self.device) for n in ("loss", "error")}
+        for value in self.sums.values():
+            value.zero_()
+        plain = partial(self._one_step, phase, rates)
+        whole = self._recorded(plain, phase, rates)
         noise = self._noise(size, math.ceil(total / size))
         for start in range(0, total, size):
             index = order[:, start : min(start + size, total)]
-            x = datasets.floats(self.images[index])
             batch = index.shape[1]
             drawn = {n: u[:, :batch] if n == "gumbel" else u for n, u in next(noise).items()}
-            outcome = self.step("loss", (x, drawn, self.weights), training=True, phase=phase)
-            gradients = torch.autograd.grad(outcome.loss.sum(), parameters, allow_unused=True)
-            self.optimizer.step(zip(names, gradients, strict=True), rates)
-            sums["loss"] += outcome.loss.detach() * batch
-            sums["error"] += outcome.error.detach() * batch
+            p = (whole if batch == size else plain)(index, drawn)
             self.steps += 1
             if self.rows:
-                self._reassign(outcome.p, phase)
-        return sums
+                self._reassign(p, phase)
+        return self.sums
+
+    def _one_step(self, phase: Phase, rates: Mapping[str, Rate], index: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        """A step on the images `index` (G, B) of each member; adds to `sums` and returns p (G, B, L, K')."""
+        names, parameters = zip(*self.stack.parameters.items(), strict=True)
+        x = datasets.floats(self.images[index])
+        outcome = self.step("loss", (x, noise, self.weights), training=True, phase=phase)
+        gradients = torch.autograd.grad(outcome.loss.sum(), parameters, allow_unused=True)
+        self.optimizer.step(zip(names, gradients, strict=True), rates)
+        self.sums["loss"].add_(outcome.loss.detach(), alpha=index.shape[1])
+        self.sums["error"].add_(outcome.error.detach(), alpha=index.shape[1])
+        return outcome.p.detach()
+
+    def _recorded(self, step: Step, phase: Phase, rates: Mapping[str, Rate]) -> Step:
+        """The step as a CUDA graph where there is a GPU to replay it, recorded anew when what it depends on changes."""
+        if self.device.type != "cuda" or not self.config.training.cuda_graph:
+            return step
+        if self.graph is None or self.graph[0] != (phase, rates):
+            self.graph = None  # its memory first
+            self.graph = ((phase, rates), GraphStep(step))
+        return self.graph[1]
 
     def _rates(self) -> dict[str, Rate]:
         """Learning rates and decays of this epoch, by parameter."""
