@@ -27,6 +27,7 @@ class GraphStep:
 
     Raises:
         RuntimeError: at the recording, for a step that waits for the device.
+        torch.OutOfMemoryError: a graph needs about as much memory of its own as plain steps do.
     """
 
     def __init__(self, step: Step):
@@ -64,6 +65,8 @@ class GraphStep:
         try:
             with torch.cuda.graph(self.graph):
                 self.result = self.step(self.index, self.noise)
+        except torch.OutOfMemoryError:  # a RuntimeError too
+            raise
         except RuntimeError as error:
             raise RuntimeError(
                 f"the training step cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}): some part of it"

@@ -133,7 +133,7 @@ def gates(row: Row, by: Criterion) -> list[Gate]:
 
     found = []
     if number(row, "sprites.count") >= 2:
-        said = f"collapsed: nearly every image gets the same sprite ({effective:.2g} effective sprites)"
+        said = f"collapsed: nearly everything is the same sprite (an effective number of {effective:.2g})"
         found.append(gate(f"at least {COLLAPSED:g} effective sprites", effective, effective < COLLAPSED, said))
     said = f"left most sprites unused (only {used:.0%} are chosen now and then)"
     found.append(gate(f"at least {MOSTLY_UNUSED:.0%} of the sprites are used", used, used < MOSTLY_UNUSED, said))
