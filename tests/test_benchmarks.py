@@ -1,6 +1,7 @@
 """The benchmarks run, on something tiny, and print what they promise."""
 
 import dataclasses
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -66,6 +67,28 @@ def test_accuracy_is_measured_on_all_images_and_not_twice(tmp_path, capsys):
     assert "seed 1" not in again and again.strip() == first[first.index("digits, 120") :].strip()
     rows = [line.split(" | ")[:2] for line in again.splitlines()[4:]]
     assert rows == [["| ours_c", "2"], ["| K-means on pixels", "2"]]
+    kept = [json.loads(line)["result"] for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    made["main"]([*asked[:-1], str(tmp_path / "together.jsonl"), "--together"])
+    together = [json.loads(line)["result"] for line in (tmp_path / "together.jsonl").read_text().splitlines()]
+    for alone, packed in zip(kept, together, strict=True):
+        assert packed["val/reconstruction"] == pytest.approx(alone["val/reconstruction"], rel=1e-3)
+
+
+def test_printed_letters_are_a_folder_with_classes_and_the_same_each_time(tmp_path):
+    from trainers import datasets
+    from trainers.settings import TrialConfig
+
+    made = runpy.run_path(str(BENCHMARKS / "glyphs.py"))
+    for name in ("one", "two"):
+        made["main"]([str(tmp_path / name), "--images", "40"])
+    flat = {"dataset.name": "folder", "dataset.side": 32, "dataset.labels": "subfolders"}
+    one, two = (
+        datasets.load(TrialConfig.from_flat({**flat, "dataset.path": str(tmp_path / n)})) for n in ("one", "two")
+    )
+    assert one.images.shape == (40, 1, 32, 32) and one.images.equal(two.images)
+    assert one.labels.bincount().tolist() == [4] * 10
+    dark = (one.images.float() < one.images.float().amax((1, 2, 3), keepdim=True) - 60).float().mean((1, 2, 3))
+    assert ((dark > 0.01) & (dark < 0.5)).all()  # every image shows a letter on paper
 
 
 @pytest.mark.parametrize(
