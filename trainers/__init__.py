@@ -6,7 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .decomposition import Decomposition, TrainedModel, load
+    from .decomposition import Decomposition, TrainedModel
+    from .loading import load
     from .training import Diverged, Progress, train
 
 __all__ = ["Decomposition", "Diverged", "Progress", "TrainedModel", "load", "train"]
@@ -16,7 +17,7 @@ _HOMES = {
     "Diverged": "training",
     "Progress": "training",
     "TrainedModel": "decomposition",
-    "load": "decomposition",
+    "load": "loading",
     "train": "training",
 }
 

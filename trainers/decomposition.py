@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import checkpoint
 from .compositing import visibility
 from .errors import DataError
-from .kinds import OfPoints
 from .models import Explanation
 from .models.explanation import scene_labels
 from .settings import TrialConfig
@@ -145,22 +142,3 @@ class TrainedModel:
 
 def _joined(parts: list[Any]) -> Any:
     return None if parts[0] is None else np.concatenate(parts)
-
-
-def load(folder: Path | str, member: int = 0, device: str | None = None) -> TrainedModel:
-    """The trained model of one member, from a folder that `Progress.save` wrote.
-
-    Raises:
-        DataError: no readable checkpoint in `folder`, or no such member.
-    """
-    folder, device = Path(folder), device or ("cuda" if torch.cuda.is_available() else "cpu")
-    members, state = checkpoint.members_of(folder), checkpoint.read(folder, device)
-    if not 0 <= member < len(members):
-        raise DataError(f"{folder}: has {len(members)} members, no member {member}; count from 0")
-    own = {name: tensor[member] for name, tensor in state["model"].items()}
-    config = members[member]
-    part = config.parts["model"]
-    made = TrainedModel
-    if issubclass(part, OfPoints):
-        from .point_decomposition import TrainedPointModel as made  # which builds on this module
-    return made(config, part.Shape(*state["shape"]), own, checkpoint.epoch_of(state, member), device)

@@ -23,7 +23,7 @@ from .pruning import check_pruner
 from .reading_dimensions import dimension, follow
 from .reading_objectives import Steering, constraints, objectives
 from .reading_samplers import check_sampler
-from .spending import spending
+from .spending import Spending
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _POINTS = Path(__file__).resolve().parents[2] / "search_spaces" / "points"
@@ -75,8 +75,8 @@ class Reader:
             replicates=self._number("replicates", int, 1, low=1, high=MOST_REPLICATES),
             random_arm=self._number("random_arm", float, 0.0, low=0, high=1),
         )
-        self.space = replace(self.space, **spending(self))
-        check_pruner(self, self.space)
+        self.space = replace(self.space, **Spending(self.top, self.part, self.wrong).found)
+        check_pruner(self.space, self.top.get("pruner"), self.wrong)
         self._samplers()
         self.space = replace(self.space, start_from=self._points(fixed, search))
         self._combination()
