@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..console import number
-from ..selection import CRITERIA, Choice
+from ..selection import Choice
 from ..selection.choice import COMBINED
 from . import html
 from .configurations import Configurations
@@ -230,7 +229,7 @@ def places(found: Configurations, choice: Choice) -> str:
     """Where each kind of criteria ranks the leading configurations: what speaks for and against each."""
     leaders = [choice.trial, *(r["trial"] for r in choice.runners_up)]
     if choice.by in found.columns:
-        order = np.argsort(_ranks(found, choice.by), kind="stable")
+        order = np.argsort(found.ranks(choice.by), kind="stable")
         leaders = [found.trials[i] for i in order][:LEADERS]
     leaders = [t for t in leaders if t in found.trials]
     if not found.places or len(leaders) < 2:
@@ -240,10 +239,3 @@ def places(found: Configurations, choice: Choice) -> str:
     styles = ["chosen" if t == choice.trial else "" for t in leaders]
     said = f"Places of the leading configurations by each kind of criteria, of {len(found.trials)}:"
     return html.paragraph(said) + html.table(head, body, styles)
-
-
-def _ranks(found: Configurations, name: str) -> Any:
-    """Place of each configuration, 1 the best; NaN without a value."""
-    values = found.columns[name].values
-    less = name not in CRITERIA or CRITERIA[name].smaller_is_better
-    return rankdata(values if less else -values, method="min", nan_policy="omit")
