@@ -110,6 +110,20 @@ def _study(f: Found) -> list[str]:
     ]
 
 
+def endpoints(found: Found) -> str:
+    """What else there is to say of the shipped choice in each study, with intervals."""
+    head = ("study", "Spearman", "top counts more", "Kendall", "best of the first five: regret",
+            "any model: normalised", "restart gain")  # fmt: skip
+    return _table(head, (_endpoints(f) for f in found["judged"]))
+
+
+def _endpoints(f: Found) -> list[str]:
+    own = {r["criterion"]: r for r in f["rows"]}[SHIPPED]
+    names = ("spearman", "weighted_spearman", "kendall", "top5_regret")
+    parts = (*((own, n) for n in names), (own["flat"], "normalised_regret"), (own["restart"], "gain"))
+    return [_short(f), *(f"{_two(part[n])} ({_interval(part[f'{n}_interval'])})" for part, n in parts)]
+
+
 def criteria(found: Found) -> str:
     head = ("criterion", "studies", "normalised regret", "95 %", "worst", "Spearman", "worst", "regret", "harm",
             "flat", "restart gain", "labels", "p, better than random", "p, better than reconstruction")  # fmt: skip
@@ -247,6 +261,7 @@ def summary(found: Found) -> str:
 SECTIONS: dict[str, Callable[[Found], str]] = {
     "summary": summary,
     "studies": studies,
+    "endpoints": endpoints,
     "criteria": criteria,
     "each": each,
     "checkpoints": checkpoints,

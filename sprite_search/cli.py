@@ -220,15 +220,19 @@ def select(study: str, by: str, home: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("study")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file [default: STUDY.html].")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY…")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file [default: STUDY.html; of several studies.html]."
+)
 @click.option("--tables", type=click.Path(path_type=Path), help="Write the tables for notebooks into this folder too.")
 @options.home
-def report(study: str, output: Path | None, tables: Path | None, home: str | None) -> None:
-    """Write one HTML page about STUDY that needs nothing else."""
+def report(studies: tuple[str, ...], output: Path | None, tables: Path | None, home: str | None) -> None:
+    """Write one HTML page about STUDY, or over several, that needs nothing else."""
     from . import report as page
 
-    click.echo(page.write(Home.locate(home), study, output or Path(f"{study}.html"), tables))
+    names = list(dict.fromkeys(studies))
+    file = output or Path(f"{names[0] if len(names) == 1 else 'studies'}.html")
+    click.echo(page.write(Home.locate(home), names, file, tables))
 
 
 @main.command()

@@ -89,7 +89,8 @@ def test_weighted_spearman_by_hand():
 def test_redraws_are_as_many_single_ones():
     generator = np.random.default_rng(2)
     v, a = generator.integers(0, 4, (8, 6)).astype(float), generator.random((8, 6))
-    for function in (e.regret, e.normalised_regret, e.top_regret, e.top_overlap, e.spearman, e.harmful):
+    correlations = (e.spearman, e.kendall, e.weighted_spearman)
+    for function in (e.regret, e.normalised_regret, e.top_regret, e.top_overlap, e.harmful, *correlations):
         assert function(v, a) == pytest.approx(np.array([function(*one) for one in zip(v, a, strict=True)]))
 
 
@@ -113,3 +114,19 @@ def test_restart_recovers_the_gain_of_the_best_seed():
     assert e.restart(np.zeros((3, 3)), accuracy) == {"n": 2, "gain": pytest.approx(0)}
     assert e.restart(-accuracy, accuracy)["gain"] < 0
     assert e.restart(accuracy[:, :1], accuracy[:, :1]) == {"n": 0, "gain": None}
+
+
+def test_the_gain_of_restarts_in_redraws_is_that_of_each():
+    generator = np.random.default_rng(3)
+    v, a = generator.normal(size=(5, 4, 3)), generator.random((5, 4, 3))
+    a[:, 0, 2] = np.nan
+    a[4] = 0.5  # nothing to tell apart
+    gains = [e.restart(*one)["gain"] for one in zip(v, a, strict=True)]
+    assert e.restart_gain(v, a)[:4] == pytest.approx(np.array(gains[:4])) and gains[4] is None
+    assert np.isnan(e.restart_gain(v, a)[4])
+
+
+def test_regrets_leave_out_what_is_absent():
+    values, accuracy = [3.0, 9, 2, 1], np.array([0.6, np.nan, 0.9, 0.3])
+    assert e.regret(values, accuracy) == pytest.approx(0.3)
+    assert e.normalised_regret(values, accuracy) == pytest.approx(0.3 / (0.9 - 0.6))

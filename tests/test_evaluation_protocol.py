@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sprite_search.selection import choose, evaluate, label_curve, separated
+from sprite_search.selection import endpoints as e
 from sprite_search.selection.preregistered import PRIMARY
 from sprite_search.selection.redraws import grid, redraw
 from sprite_search.selection.significance import by_luck, holm, permutation, sign_test, wilcoxon
@@ -87,6 +88,30 @@ def test_redraws_are_those_of_a_plain_recomputation():
         chosen = accuracy[values == values.min()].mean()  # less redundancy is better
         regret = (accuracy.max() - chosen) / (accuracy.max() - accuracy.mean())
         assert by_name["redundancy"]["redrawn"][draw] == pytest.approx(regret, abs=1e-9)
+
+
+def test_every_endpoint_has_the_interval_of_its_redraws():
+    """Quantiles of endpoints of the same redraws, one at a time."""
+    rows = study()
+    chance = np.random.default_rng(5)
+    for row in rows:
+        row["labels/accuracy"] += 0.1 * float(chance.random())
+    places = redraw(grid([(r["trial"], r["seed"]) for r in rows]), 50, np.random.default_rng(0))
+    _, by_name = judged(rows, draws=50)
+    redrawn = {}
+    for own in places:
+        a = np.array([[rows[i]["labels/accuracy"] for i in seeds] for seeds in own])
+        v = -np.array([[rows[i]["criteria/redundancy"] for i in seeds] for seeds in own])  # less is better
+        configurations, models = e.endpoints(v.mean(1), a.mean(1)), e.endpoints(v.ravel(), a.ravel())
+        for name in ("top5_regret", "spearman", "kendall", "weighted_spearman"):
+            redrawn.setdefault(name, []).append(configurations[name])
+        for name in ("regret", "normalised_regret"):
+            redrawn.setdefault(f"flat.{name}", []).append(models[name])
+        redrawn.setdefault("restart.gain", []).append(e.restart(v, a)["gain"])
+    for name, values in redrawn.items():
+        *nested, last = name.split(".")
+        found = by_name["redundancy"][nested[0]] if nested else by_name["redundancy"]
+        assert found[f"{last}_interval"] == pytest.approx(np.quantile(values, (0.025, 0.975)), abs=1e-9), name
 
 
 def test_the_interval_of_pure_noise_covers_zero():

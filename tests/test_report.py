@@ -10,10 +10,13 @@ from functools import cache
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from sprite_search import report, selection
-from sprite_search.report import best_of_n, card, consensus, equivalence, explorer, html, leaderboard, search
+from sprite_search import overview, report, selection
+from sprite_search.cli import main
+from sprite_search.report import best_of_n, card, consensus, equivalence, explorer, html, leaderboard, regrets, search
+from sprite_search.report import several as over_several
 from sprite_search.report.configurations import Configurations
 from sprite_search.report.sprites import Drawn, by_usage, matched, sheets
 from sprite_search.space import Space
@@ -77,6 +80,16 @@ def searched(labels=True):
     )
     models = {key: Drawn.of(arrays(chance)) for key in keys}
     return report.Material(SPACE, records, plain, study, models)
+
+
+@cache
+def several(labels=True):
+    """Two studies of two families of data; the accuracies of the second are dealt out anew."""
+    first = searched(labels).study
+    dealt = dict(zip(first.labels, reversed(first.labels.values()), strict=True))
+    shared = {n: v for n, v in first.space.items() if n != "name"}
+    other = {**shared, "fixed": {"dataset.name": "fashion_mnist"}}
+    return [replace(first, name="one", space=shared), replace(first, name="<b>two", space=other, labels=dealt)]
 
 
 def arrays(chance, sprites=4):
@@ -230,6 +243,55 @@ def test_criteria_that_rank_alike_are_neighbours_in_the_tree():
     assert abs(places[0] - places[1]) == 1
 
 
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_page_over_studies_has_figures_that_plotly_knows_and_escapes_names(labels):
+    page = over_several.page(several(labels), draws=50)
+    assert set(figures(page)) == {"opinions-map"} | ({"losses-map", "learned-plot"} if labels else set())
+    for figure in figures(page).values():
+        assert go.Figure(figure).data
+    plain = outside_scripts(page)
+    assert "&lt;b&gt;two" in plain and "<b>two" not in page
+    assert ("accuracy" in plain) == labels == ("labels-shown" in plain)
+
+
+def test_over_studies_a_choice_and_what_speaks_against_it_need_no_label():
+    """The first section is the same whatever the labels; the one criterion that is random speaks against the choice."""
+    with_labels, without = (
+        over_several.choices([over_several.Chosen.of(s, 50) for s in several(own)]) for own in (True, False)
+    )
+    assert with_labels == without
+    one = over_several.Chosen.of(several(False)[0])
+    place = one.columns.places["redundancy"][one.choice.trial]
+    assert (f"redundancy ({place}. of {TRIALS})" in without) == (2 * place > TRIALS + 1)
+    figure = over_several.figure([one])
+    (trace,) = figure["data"]
+    at = trace["y"].index("redundancy (redundancy)")
+    assert trace["z"][at][0] == pytest.approx((place - 1) / (TRIALS - 1))
+
+
+def test_the_map_of_losses_has_every_criterion_in_every_study_and_the_mean():
+    chosen = [over_several.Chosen.of(s, 50) for s in several()]
+    over = selection.over_studies([c.judged for c in chosen], draws=50)
+    (trace,) = regrets.figure(chosen, over)["data"]
+    assert trace["x"] == ["one", "<b>two", "<b>mean</b>"] and trace["zmax"] == 2  # 1, a random choice, is the middle
+    cells = dict(zip(trace["y"], trace["z"], strict=True))
+    for place, one in enumerate(chosen):
+        own = {r["criterion"]: r["normalised_regret"] for r in one.judged["rows"]}
+        assert cells["<b>centrality</b>"][place] == own["centrality"]
+    assert cells["<b>centrality</b>"][2] == pytest.approx(np.mean(cells["<b>centrality</b>"][:2]))
+
+
+def test_report_of_several_studies_writes_one_page_and_the_tables_of_each(tmp_path, monkeypatch):
+    studies = {"one": several(False)[0], "two": replace(several(False)[1], name="two")}
+    monkeypatch.setattr(overview, "tables", lambda home, name: studies[name])
+    asked = ["report", "one", "two", "one", "--home", "h", "-o", "page.html", "--tables", "tables"]
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 0, done.output
+    assert "the report of one two" in done.output and "<h1>2 studies</h1>" in (tmp_path / "page.html").read_text()
+    assert [s.name for s in selection.studies_in(tmp_path / "tables")] == ["one", "two"]
+
+
 def test_alarms_of_the_audit_are_marked():
     asked = {
         "questions": [{"question": "q", "alarm": True, "says": "x"}, {"question": "r", "alarm": None, "says": "y"}]
@@ -331,6 +393,28 @@ def test_a_browser_without_network_draws_every_figure(tmp_path, labels):
     assert found["said"] == [] and set(found["drawn"]) == set(figures(page))
     assert found["x"] == "centrality, more is better" and found["y"] == "reconstruction, less is better"
     assert found["sheet"].startswith("Trial 7, seed") and found["hidden"]
+
+
+@browser
+def test_a_browser_draws_the_page_over_studies_and_hides_what_labels_say(tmp_path):
+    page = over_several.page(several(), draws=50)
+    act = """<script>
+      const said = [];
+      window.addEventListener("error", (e) => said.push(e.message));
+      const box = document.getElementById("labels-shown");
+      box.checked = false;
+      box.dispatchEvent(new Event("change"));
+      document.title = JSON.stringify({
+        said,
+        drawn: [...document.querySelectorAll(".plot")].filter((p) => p.querySelector(".main-svg")).map((p) => p.id),
+        left: [...document.querySelectorAll("section")].filter((s) => s.offsetParent !== null).map((s) => s.id),
+      });
+    </script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", act), encoding="utf-8")
+    said = browse(tmp_path, "--virtual-time-budget=30000", "--dump-dom")
+    found = json.loads(re.search(r"<title>(\{.*?\})</title>", said, re.DOTALL)[1].replace("&amp;", "&"))
+    assert found["said"] == [] and set(found["drawn"]) == set(figures(page))
+    assert found["left"] == ["choices", "opinions"]
 
 
 @browser

@@ -1,7 +1,7 @@
-"""One HTML page about a study that needs nothing else: figures, pictures and tables inside, no network.
+"""HTML pages about studies that need nothing else: figures, pictures and tables inside, no network.
 
 `gather` reads what is known of a study, `page` and `card_page` make pages of it, `write` puts one into a file and
-`record` both into MLflow.
+`record` both into MLflow. `several.page` is about several studies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..checkpoints import open_store
 from ..errors import InputError
 from ..files import whole
 from ..home import Home
-from . import best_of_n, card, consensus, equivalence, explorer, html, leaderboard, search, sprites
+from . import best_of_n, card, consensus, equivalence, explorer, html, leaderboard, search, several, sprites
 from .configurations import Configurations
 from .sprites import Drawn, Model
 
@@ -82,26 +82,33 @@ def gather(home: Home, study: str) -> Material:
     )
 
 
-def write(home: Home, study: str, output: Path, tables: Path | None = None) -> str:
-    """Writes the page of a study, here and in MLflow, and says where; InputError where it cannot be written here.
+def write(home: Home, studies: Sequence[str], output: Path, tables: Path | None = None) -> str:
+    """Writes the page of a study, or one over several, and says where; InputError where it cannot be written.
+
+    The page of one study is kept in MLflow too; one over several belongs to no run.
 
     Args:
-        tables: a folder for its tables (`selection.save`), in a folder of its name.
+        tables: a folder for the tables of each (`selection.save`), in a folder of its name.
     """
+    name = " ".join(studies)
     if output.is_dir():
-        raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / study}.html")
+        raise InputError(f"{output}: is a folder; name the file of the page, e.g. -o {output / studies[0]}.html")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output}: its folder does not exist; make it, or name another place with -o")
     if tables is not None and tables.exists() and not tables.is_dir():
         raise InputError(f"{tables}: is a file; name a folder for the tables with --tables")
-    found = gather(home, study)
-    text = page(found)
+    found = gather(home, studies[0]) if len(studies) == 1 else None
+    own = [found.study] if found is not None else [overview.tables(home, study) for study in studies]
+    text = page(found) if found is not None else several.page(own)
     with whole(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    said = f"{output.absolute()}: the report of {study}, {len(text) / 2**20:.1f} MiB"
+    said = [f"{output.absolute()}: the report of {name}, {len(text) / 2**20:.1f} MiB"]
     if tables is not None:
-        said += f"\n{selection.save(found.study, tables / study).absolute()}: its tables, see docs/notebook.md"
-    return f"{said}\n{record(home, found, text)}"
+        places = [selection.save(one, tables / one.name).absolute() for one in own]
+        said += [f"{place}: its tables, see docs/notebook.md" for place in places]
+    if found is not None:
+        said.append(record(home, found, text))
+    return "\n".join(said)
 
 
 def record(home: Home, found: Material, text: str | None = None) -> str:
@@ -138,7 +145,7 @@ def page(found: Material) -> str:
     columns = Configurations.of(study, choice)
     body = [
         f"<h1>{escape(space.name)}</h1><p>{escape(space.about)}</p>",
-        _navigation(bool(study.labels)),
+        html.navigation(_PARTS, _LABELLED, labels=bool(study.labels)),
         search.summary(space, found.records),
         _card(found),
         search.rejected(choice.rejected),
@@ -185,21 +192,6 @@ _PARTS = {
     "space": "space",
 }
 _LABELLED = ("leaderboard", "equivalence")
-
-
-def _navigation(labels: bool) -> str:
-    """Links to the parts, and the switch that hides what labels say."""
-    links = [
-        f"<a href='#{name}'{' class=labels' if name in _LABELLED else ''}>{said}</a>"
-        for name, said in _PARTS.items()
-        if labels or name not in _LABELLED
-    ]
-    switch = (
-        "<label><input type='checkbox' id='labels-shown' autocomplete='off' checked> show what labels say</label>"
-        if labels
-        else ""
-    )
-    return f"<nav>{''.join(links)}{switch}</nav>"
 
 
 def _pictures(files: Sequence[Path], choice: selection.Choice) -> str:

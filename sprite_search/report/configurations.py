@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from ..selection import CRITERIA, Choice, Study, without_labels
 from ..selection import endpoints as e
@@ -63,11 +64,21 @@ class Configurations:
     def named(self, group: str) -> list[str]:
         return [n for n, c in self.columns.items() if c.group == group]
 
+    def ranks(self, name: str) -> NDArray[np.float64]:
+        """Place of each configuration by a criterion or combination, 1 the best; NaN without a value."""
+        values = self.columns[name].values
+        less = name not in CRITERIA or CRITERIA[name].smaller_is_better
+        return np.asarray(rankdata(values if less else -values, method="min", nan_policy="omit"))
+
     def correlation(self, one: str, other: str) -> float:
         """Rank correlation of two columns where both have values; NaN for fewer than three."""
-        a, b = self.columns[one].values, self.columns[other].values
-        both = np.isfinite(a) & np.isfinite(b)
-        return float(e.spearman(a[both], b[both]))
+        return correlation(self.columns[one].values, self.columns[other].values)
+
+
+def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Rank correlation where both have values; NaN for fewer than three."""
+    both = np.isfinite(a) & np.isfinite(b)
+    return float(e.spearman(a[both], b[both]))
 
 
 def _criteria(finished: Sequence[dict[str, Any]], trials: Sequence[int], choice: Choice) -> dict[str, Column]:

@@ -22,6 +22,9 @@ CHOSEN, OTHER, HARM, LABELS = "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 #: Colours of scales, none too light for white nor too dark for black.
 SCALE = [[0, "#4477cc"], [0.5, "#b07aa1"], [1, "#ee8800"]]
 
+#: Colours of scales with a middle: better, as good as random, worse.
+DIVERGING = [[0, OTHER], [0.5, "#cccccc"], [1, HARM]]
+
 _HERE = Path(__file__).parent
 
 
@@ -48,6 +51,27 @@ def section(name: str, title: str, *parts: str, labels: bool = False) -> str:
     """A part of a page that can be linked to; `labels`: it says what labels say, and can be hidden."""
     told = " class='labels'" if labels else ""
     return f"<section id='{name}'{told}><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def navigation(parts: Mapping[str, str], labelled: Sequence[str], *, labels: bool) -> str:
+    """Links to the parts of a page, and the switch that hides what labels say.
+
+    Args:
+        parts: what they are called, by the names of their sections.
+        labelled: those that need labels.
+        labels: whether there are any.
+    """
+    links = [
+        f"<a href='#{name}'{' class=labels' if name in labelled else ''}>{said}</a>"
+        for name, said in parts.items()
+        if labels or name not in labelled
+    ]
+    switch = (
+        "<label><input type='checkbox' id='labels-shown' autocomplete='off' checked> show what labels say</label>"
+        if labels
+        else ""
+    )
+    return f"<nav>{''.join(links)}{switch}</nav>"
 
 
 def paragraph(text: str, style: str = "") -> str:
@@ -87,6 +111,16 @@ def cell(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
+def share(value: float | None) -> str:
+    """A share or a normalised regret in a table."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def finite(value: float) -> float | None:
+    """A number, None where it is none."""
+    return float(value) if math.isfinite(value) else None
+
+
 def interval(found: Sequence[float] | None) -> str:
     return f"{found[0]:.2f} … {found[1]:.2f}" if found else "–"
 
@@ -109,6 +143,46 @@ def plot(name: str, figure: Figure, *, about: str, sheets: bool = False) -> str:
         said = "Sprites of a trial: point at it, or tap it."
         place = f"<div class='beside'>{place}<aside class='sheet' aria-live='polite'><p>{said}</p></aside></div>"
     return f"{place}<script type='application/json' data-plot='{name}'>{_json({**figure, 'layout': layout})}</script>"
+
+
+def heat_map(
+    cells: Sequence[Sequence[float | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    said: Sequence[Sequence[str]],
+    *,
+    middle: float,
+    title: str,
+) -> dict[str, Any]:
+    """A figure of numbers (rows, columns) around `middle`, from 0 to twice as much, each written into its cell.
+
+    Args:
+        cells: None where there is no number.
+        said: what is shown of each cell under the pointer.
+        title: of the scale.
+    """
+    trace = {
+        "type": "heatmap",
+        "z": cells,
+        "x": columns,
+        "y": rows,
+        "text": said,
+        "hovertemplate": "%{text}<extra></extra>",
+        "texttemplate": "%{z:.2f}",
+        "colorscale": DIVERGING,
+        "zmin": 0,
+        "zmax": 2 * middle,
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+    }
+    layout = {
+        "height": 130 + 19 * len(rows),
+        "margin": {"b": 16},
+        "xaxis": {"side": "top", "type": "category", "showgrid": False, "tickangle": -30},
+        "yaxis": {"autorange": "reversed", "type": "category", "showgrid": False, "dtick": 1},
+    }
+    return {"data": [trace], "layout": layout}
 
 
 def switch(figure: str, about: str, changes: Mapping[str, Sequence[Any]], chosen: str) -> str:

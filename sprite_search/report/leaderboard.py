@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..console import number
-from ..selection import CRITERIA, Choice
+from ..selection import Choice
 from ..selection.choice import COMBINED
 from . import html
 from .configurations import Configurations
@@ -20,11 +19,25 @@ EXPLORATORY = 18
 #: Leaders in the table of places.
 LEADERS = 10
 
-#: Endpoints that can be looked at, and what they are called.
+
+class Endpoint(NamedTuple):
+    """What it is called at an axis and above a column, and what a random choice gets where that is always the same."""
+
+    title: str
+    head: str
+    chance: float | None = None
+
+
+#: Endpoints that can be looked at; those with a dot are of models, not of configurations.
 ENDPOINTS = {
-    "normalised_regret": "normalised regret (0 best, 1 random)",
-    "regret": "regret (accuracy lost)",
-    "spearman": "rank correlation with accuracy",
+    "normalised_regret": Endpoint("normalised regret (0 best, 1 random)", "normalised regret"),
+    "regret": Endpoint("regret (accuracy lost)", "regret"),
+    "top5_regret": Endpoint("regret of the best of the first five", "best of five"),
+    "spearman": Endpoint("rank correlation with accuracy", "rank correlation", 0.0),
+    "kendall": Endpoint("rank correlation with accuracy, Kendall's τ", "τ", 0.0),
+    "weighted_spearman": Endpoint("rank correlation in which the top counts more", "top counts more", 0.0),
+    "flat.normalised_regret": Endpoint("normalised regret of any model (0 best, 1 random)", "any model", 1.0),
+    "restart.gain": Endpoint("gain of choosing a seed (1 best, 0 random)", "choice of seed", 0.0),
 }
 
 
@@ -69,7 +82,7 @@ def figure(judged: Mapping[str, Any]) -> dict[str, Any]:
             "height": 130 + 22 * len(rows),
             "margin": {"t": 44},
             "showlegend": False,
-            "xaxis": {"title": {"text": ENDPOINTS[shown]}},
+            "xaxis": {"title": {"text": ENDPOINTS[shown].title}},
             "yaxis": {"autorange": "reversed", "type": "category"},
             "shapes": shapes,
             "annotations": notes,
@@ -85,11 +98,11 @@ def leading(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _endpoints(judged: Mapping[str, Any]) -> str:
     """The list of endpoints: each option is the change that shows it."""
     changes = {}
-    for name, title in ENDPOINTS.items():
+    for name, (title, *_) in ENDPOINTS.items():
         shapes, notes = _lines(judged, name)
         layout = {"xaxis.title.text": title, "shapes": shapes, "annotations": notes}
         changes[title] = [{"visible": [name == other for other in ENDPOINTS]}, layout]
-    return html.switch("leaderboard-plot", "endpoint", changes, ENDPOINTS[_shown(judged)])
+    return html.switch("leaderboard-plot", "endpoint", changes, ENDPOINTS[_shown(judged)].title)
 
 
 def _shown(judged: Mapping[str, Any]) -> str:
@@ -98,19 +111,19 @@ def _shown(judged: Mapping[str, Any]) -> str:
 
 
 def _points(rows: Sequence[Mapping[str, Any]], names: Sequence[str], endpoint: str, visible: bool) -> dict[str, Any]:
-    values = [r[endpoint] for r in rows]
-    bounds = [r[f"{endpoint}_interval"] or [v, v] for r, v in zip(rows, values, strict=True)]
+    values, intervals = zip(*(_read(r, endpoint) for r in rows), strict=True)
+    bounds = [i or [v, v] for i, v in zip(intervals, values, strict=True)]
     above = [None if v is None else max(0.0, b[1] - v) for v, b in zip(values, bounds, strict=True)]
     below = [None if v is None else max(0.0, v - b[0]) for v, b in zip(values, bounds, strict=True)]
     said = [
-        f"<b>{r['criterion']}</b> ({r['group']}) {html.cell(v)}, 95 % {html.interval(r[f'{endpoint}_interval'])}"
+        f"<b>{r['criterion']}</b> ({r['group']}) {html.cell(v)}, 95 % {html.interval(i)}"
         f"<br>worth {_labels(r['labels'])}; best of its first five loses {number(r['top5_regret'])}"
-        for r, v in zip(rows, values, strict=True)
+        for r, v, i in zip(rows, values, intervals, strict=True)
     ]
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": values,
+        "x": list(values),
         "y": list(names),
         "text": said,
         "hovertemplate": "%{text}<extra></extra>",
@@ -131,12 +144,19 @@ def _points(rows: Sequence[Mapping[str, Any]], names: Sequence[str], endpoint: s
     }
 
 
+def _read(row: Mapping[str, Any], endpoint: str) -> tuple[float | None, Sequence[float] | None]:
+    """An endpoint of a criterion and its interval."""
+    part, _, name = endpoint.rpartition(".")
+    own = row[part] if part else row
+    return own[name], own[f"{name}_interval"]
+
+
 def _lines(judged: Mapping[str, Any], endpoint: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Where a random pick and the noise floor stand."""
     # of "labels (oracle)" the part that is short
     marks = {b["name"].partition("(")[2].rstrip(")") or b["name"]: b.get(endpoint) for b in judged["baselines"]}
-    if endpoint == "spearman":
-        marks = {"chance": 0.0}
+    if ENDPOINTS[endpoint].chance is not None:
+        marks = {"chance": ENDPOINTS[endpoint].chance}
     found = [(name, x) for name, x in marks.items() if x is not None]
     shapes = [
         {
@@ -170,32 +190,13 @@ def _lines(judged: Mapping[str, Any], endpoint: str) -> tuple[list[dict[str, Any
 
 
 def _table(judged: Mapping[str, Any]) -> str:
-    head = (
-        "criterion",
-        "group",
-        "normalised regret",
-        "95 %",
-        "regret",
-        "95 %",
-        "rank correlation",
-        "95 %",
-        "best of five",
-        "worth",
-        "harm",
-        "p",
-        "p corrected",
-    )
+    last = ("worth", "harm", "p", "p corrected")
+    head = ("criterion", "group", *(h for e in ENDPOINTS.values() for h in (e.head, "95 %")), *last)
     body = [
         (
             r["criterion"] + ("*" if r["primary"] else ""),
             r["group"],
-            html.cell(r["normalised_regret"]),
-            html.interval(r["normalised_regret_interval"]),
-            number(r["regret"]),
-            html.interval(r["regret_interval"]),
-            html.cell(r["spearman"]),
-            html.interval(r["spearman_interval"]),
-            number(r["top5_regret"]),
+            *(cell for name in ENDPOINTS for cell in _bounded(*_read(r, name))),
             _labels(r["labels"]),
             "yes" if r["harm"] else "no",
             number(r["p"]),
@@ -204,12 +205,16 @@ def _table(judged: Mapping[str, Any]) -> str:
         for r in judged["rows"]
     ]
     rest = [
-        (b["name"], "", html.cell(b["normalised_regret"]), "", html.cell(b["regret"]), *[""] * 8)
+        (b["name"], "", html.cell(b["normalised_regret"]), "", html.cell(b["regret"]), *[""] * (len(head) - 5))
         for b in judged["baselines"]
     ]
     styles = ["chosen" if r["primary"] else "" for r in judged["rows"]] + ["dim"] * len(rest)
     notes = dict.fromkeys(n for r in judged["rows"] for n in (r["warning"], r["note"]) if n)
     return html.table(head, [*body, *rest], styles) + html.items(["* was fixed in advance", *notes])
+
+
+def _bounded(value: float | None, interval: Sequence[float] | None) -> tuple[str, str]:
+    return html.share(value), html.interval(interval)
 
 
 def _labels(count: float | None) -> str:
@@ -230,7 +235,7 @@ def places(found: Configurations, choice: Choice) -> str:
     """Where each kind of criteria ranks the leading configurations: what speaks for and against each."""
     leaders = [choice.trial, *(r["trial"] for r in choice.runners_up)]
     if choice.by in found.columns:
-        order = np.argsort(_ranks(found, choice.by), kind="stable")
+        order = np.argsort(found.ranks(choice.by), kind="stable")
         leaders = [found.trials[i] for i in order][:LEADERS]
     leaders = [t for t in leaders if t in found.trials]
     if not found.places or len(leaders) < 2:
@@ -240,10 +245,3 @@ def places(found: Configurations, choice: Choice) -> str:
     styles = ["chosen" if t == choice.trial else "" for t in leaders]
     said = f"Places of the leading configurations by each kind of criteria, of {len(found.trials)}:"
     return html.paragraph(said) + html.table(head, body, styles)
-
-
-def _ranks(found: Configurations, name: str) -> Any:
-    """Place of each configuration, 1 the best; NaN without a value."""
-    values = found.columns[name].values
-    less = name not in CRITERIA or CRITERIA[name].smaller_is_better
-    return rankdata(values if less else -values, method="min", nan_policy="omit")

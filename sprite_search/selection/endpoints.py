@@ -1,8 +1,8 @@
 """How well one criterion selects, in numbers: regret first, correlation second. Pure functions of arrays.
 
 `values` are of a criterion, larger is better; `accuracy` is of labels, between 0 and 1. Both are (…, M): M things to
-choose from, redraws in the leading dimensions. Ties share: whoever chooses by a constant draws at random.
-The protocol and its sources are in docs/selection.md.
+choose from, redraws in the leading dimensions. Ties share: whoever chooses by a constant draws at random. Regrets leave
+out what is absent, where accuracy is NaN. The protocol and its sources are in docs/selection.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
-from scipy.stats import kendalltau, rankdata, weightedtau
+from scipy.stats import rankdata, weightedtau
 
 #: Below this spread between the best and the mean there is nothing to select: one point of accuracy.
 POINT = 0.01
@@ -27,13 +27,14 @@ Floats = NDArray[np.float64]
 def picked(values: ArrayLike, accuracy: ArrayLike) -> Floats:
     """Accuracy of what is chosen: the mean over all that share the largest value, (…)."""
     v, a = _both(values, accuracy)
-    best = v == v.max(-1, keepdims=True)
-    return (a * best).sum(-1) / best.sum(-1)
+    v = np.where(np.isnan(a), np.nan, v)
+    best = v == np.fmax.reduce(v, axis=-1, keepdims=True)
+    return np.asarray(np.where(best, a, 0.0).sum(-1) / best.sum(-1))
 
 
 def regret(values: ArrayLike, accuracy: ArrayLike) -> Floats:
     """Accuracy lost to the best choice, (…)."""
-    return np.max(accuracy, axis=-1) - picked(values, accuracy)
+    return np.asarray(np.fmax.reduce(np.asarray(accuracy, dtype=float), axis=-1) - picked(values, accuracy))
 
 
 def normalised_regret(values: ArrayLike, accuracy: ArrayLike, noise: ArrayLike = 0.0) -> Floats:
@@ -48,7 +49,7 @@ def normalised_regret(values: ArrayLike, accuracy: ArrayLike, noise: ArrayLike =
 def normalised(lost: ArrayLike, accuracy: ArrayLike, noise: ArrayLike = 0.0) -> Floats:
     """A regret over that of a random pick, NaN where there is nothing to select, (…)."""
     a = np.asarray(accuracy, dtype=float)
-    spread = np.asarray(a.max(-1) - a.mean(-1))
+    spread = np.asarray(np.fmax.reduce(a, axis=-1) - np.nanmean(a, axis=-1))
     enough = spread >= np.maximum(POINT, 2 * np.asarray(noise))
     return np.divide(lost, spread, out=np.full(spread.shape, np.nan), where=enough)
 
@@ -93,24 +94,31 @@ def spearman(values: ArrayLike, accuracy: ArrayLike) -> Floats:
     return _correlation(rankdata(v, axis=-1), rankdata(a, axis=-1), np.ones_like(v))
 
 
-def weighted_spearman(values: ArrayLike, accuracy: ArrayLike) -> float:
-    """Rank correlation in which the top counts more, of two (M,); 0 for a constant, NaN for fewer than three.
+def weighted_spearman(values: ArrayLike, accuracy: ArrayLike) -> Floats:
+    """Rank correlation in which the top counts more, (…); 0 for a constant, NaN for fewer than three.
 
     As in powerful-benchmarker (Musgrave 2022): weight max(r(v), r(a))² with r the dense rank over the largest one;
     then the weighted correlation of weighted ranks (a rank is the weight of all below, and half that of its ties).
     """
     v, a = _both(values, accuracy)
-    if len(v) < 3:
-        return float("nan")
-    dense = [rankdata(x, method="dense") for x in (v, a)]
-    weights = np.maximum(*(r / r.max() for r in dense)) ** 2
-    return float(_correlation(_weighted_ranks(v, weights), _weighted_ranks(a, weights), weights))
+    if v.shape[-1] < 3:
+        return np.full(v.shape[:-1], np.nan)
+    dense = [rankdata(x, method="dense", axis=-1) for x in (v, a)]
+    weights = np.maximum(*(r / r.max(-1, keepdims=True) for r in dense)) ** 2
+    x, y = (_weighted_ranks(r, weights) for r in dense)
+    return _correlation(x, y, weights)
 
 
-def kendall(values: ArrayLike, accuracy: ArrayLike) -> float:
-    """Kendall's τ-b of two (M,), which knows ties; 0 for a constant, NaN for fewer than three."""
+def kendall(values: ArrayLike, accuracy: ArrayLike) -> Floats:
+    """Kendall's τ-b, which knows ties, (…); 0 for a constant, NaN for fewer than three."""
     v, a = _both(values, accuracy)
-    return _zero_if_constant(kendalltau(v, a).statistic, v)
+    count = v.shape[-1]
+    if count < 3:
+        return np.full(v.shape[:-1], np.nan)
+    one, other = np.triu_indices(count, 1)
+    order, right = (np.sign(x[..., one] - x[..., other]) for x in (v, a))
+    pairs = np.sqrt(np.abs(order).sum(-1) * np.abs(right).sum(-1))
+    return np.divide((order * right).sum(-1), pairs, out=np.zeros(np.shape(pairs)), where=pairs > 0)
 
 
 def weighted_kendall(values: ArrayLike, accuracy: ArrayLike) -> float:
@@ -140,8 +148,8 @@ def endpoints(values: ArrayLike, accuracy: ArrayLike, noise: float = 0.0) -> dic
         "top5_overlap_by_chance": min(TOP, len(v)) / len(v),
         "harm": bool(harmful(v, a)),
         "spearman": float(spearman(v, a)),
-        "kendall": kendall(v, a),
-        "weighted_spearman": weighted_spearman(v, a),
+        "kendall": float(kendall(v, a)),
+        "weighted_spearman": float(weighted_spearman(v, a)),
         "weighted_kendall": weighted_kendall(v, a),
         "constant": bool((v == v[0]).all()),
     }
@@ -201,13 +209,17 @@ def restart(values: ArrayLike, accuracy: ArrayLike) -> dict[str, Any]:
         n configurations whose best seed is at least one point above their mean; gain, the mean over these of
         (picked − mean) / (best − mean): 1 the best seed, 0 as good as random, negative harmful; None without any.
     """
-    gains = []
-    for v, a in zip(*_both(values, accuracy), strict=True):
-        there = ~np.isnan(v + a)
-        share = normalised_regret(v[there], a[there]) if there.sum() > 1 else np.nan
-        if not np.isnan(share):
-            gains.append(1 - float(share))
-    return {"n": len(gains), "gain": float(np.mean(gains)) if gains else None}
+    shares = 1 - normalised_regret(values, accuracy)
+    gain = float(restart_gain(values, accuracy))
+    return {"n": int((~np.isnan(shares)).sum()), "gain": None if np.isnan(gain) else gain}
+
+
+def restart_gain(values: ArrayLike, accuracy: ArrayLike) -> Floats:
+    """The gain of `restart`, (…), from (…, M, S); NaN where no configuration has seeds to tell apart."""
+    shares = 1 - normalised_regret(values, accuracy)
+    there = ~np.isnan(shares)
+    count = there.sum(-1)
+    return np.divide(np.where(there, shares, 0.0).sum(-1), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _both(values: ArrayLike, accuracy: ArrayLike) -> tuple[Floats, Floats]:
@@ -235,10 +247,14 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     return np.divide((weights * x * y).sum(-1), scale, out=np.zeros(np.shape(scale)), where=scale > 1e-12)
 
 
-def _weighted_ranks(x: Floats, weights: Floats) -> Floats:
-    below, ties = x[None] < x[:, None], x[None] == x[:, None]
-    count = ties.sum(1)
-    return below @ weights + (count + 1) / 2 * (ties @ weights) / count
+def _weighted_ranks(dense: NDArray[np.int64], weights: Floats) -> Floats:
+    """From dense ranks 1, 2, … (…, M): the weight of all below, and (t + 1) / 2 times the mean one of t that tie."""
+    count = dense.shape[-1]
+    place = dense.astype(np.int64).reshape(-1, count) - 1
+    at = (place + count * np.arange(len(place))[:, None]).ravel()
+    mass, ties = (np.bincount(at, w, len(at)).reshape(place.shape) for w in (weights.ravel(), None))
+    ranks = np.cumsum(mass, -1) - mass + (ties + 1) / 2 * mass / np.maximum(ties, 1)
+    return np.asarray(np.take_along_axis(ranks, place, -1).reshape(dense.shape))
 
 
 def _zero_if_constant(found: float, values: Floats) -> float:

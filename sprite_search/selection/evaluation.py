@@ -34,9 +34,6 @@ FEWEST = 4
 #: Arms that no sampler steered.
 UNSTEERED = ("start", "random")
 
-#: Endpoints that get an interval.
-BOUNDED = ("regret", "normalised_regret", "spearman")
-
 Labels = Mapping[Key, Mapping[str, float]]
 Floats = NDArray[np.float64]
 
@@ -84,9 +81,10 @@ def evaluate(
     Returns:
         target; pool, its name; n configurations; seeds; best, mean and noise (standard error of a configuration owing
         to seeds); nothing_to_select; rows, one dict per criterion: what it is, `endpoints.endpoints` of
-        configurations by the mean of their seeds with 95 % intervals, other_seeds, flat (any model), restart,
-        p of the regret by permutation, and of the rank correlation corrected for the number of criteria
-        (p_corrected), note; baselines; by_luck; pools, the pre-registered criteria in pools with fewer survivors.
+        configurations by the mean of their seeds, other_seeds, flat (any model), restart, 95 % intervals as
+        ``…_interval`` (of flat its regrets), p of the regret by permutation, and of the rank correlation corrected for
+        the number of criteria (p_corrected), note; baselines; by_luck; pools, the pre-registered criteria in pools
+        with fewer survivors.
     Raises:
         ValueError: the rows have columns of labels.
     """
@@ -227,10 +225,17 @@ class _Judged:
             found = {
                 "regret": e.regret(v, means),
                 "normalised_regret": e.normalised_regret(v, means, noise),
+                "top5_regret": e.top_regret(v, means),
                 "spearman": e.spearman(v, means),
+                "kendall": e.kendall(v, means),
+                "weighted_spearman": e.weighted_spearman(v, means),
             }
-            for name in BOUNDED:
-                row[f"{name}_interval"] = interval(found[name])
+            row.update({f"{name}_interval": interval(values) for name, values in found.items()})
+            single = -costs[row["criterion"]]
+            of_all = single.reshape(draws, -1), accuracy.reshape(draws, -1)
+            row["flat"]["regret_interval"] = interval(e.regret(*of_all))
+            row["flat"]["normalised_regret_interval"] = interval(e.normalised_regret(*of_all))
+            row["restart"]["gain_interval"] = interval(e.restart_gain(single, accuracy))
             row["redrawn"] = found["normalised_regret"]
             stale = self.costs.stale(row["criterion"])
             what = "it" if stale == [row["criterion"]] else ", ".join(stale)
