@@ -5,6 +5,7 @@ Heavy imports wait until a command runs, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ def _show(found: Any, as_json: bool, say: str) -> None:
         click.echo(printing.as_json(found))
     else:
         getattr(printing, say)(found)
+
+
+def _busy(doing: str) -> AbstractContextManager[Any]:
+    """A sign of life on a terminal while something takes many seconds; nothing elsewhere."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(doing)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -198,7 +206,9 @@ def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
     """Compare the label-free criteria with the labels of STUDY; of several, over them."""
     from . import overview
 
-    found = overview.criteria(Home.locate(home), list(dict.fromkeys(studies)))
+    names = list(dict.fromkeys(studies))
+    with _busy(f"judging every criterion in {', '.join(names)}"):
+        found = overview.criteria(Home.locate(home), names)
     _show(found, as_json, "over_studies" if "over_studies" in found else "criteria")
 
 
@@ -216,7 +226,9 @@ def select(study: str, by: str, home: str | None, as_json: bool) -> None:
     """Choose the trial of STUDY to trust, without labels, and say why."""
     from . import overview
 
-    _show(overview.choice(Home.locate(home), study, by), as_json, "choice")
+    with _busy(f"comparing the models of {study}"):
+        found = overview.choice(Home.locate(home), study, by)
+    _show(found, as_json, "choice")
 
 
 @main.command()
@@ -232,7 +244,9 @@ def report(studies: tuple[str, ...], output: Path | None, tables: Path | None, h
 
     names = list(dict.fromkeys(studies))
     file = output or Path(f"{names[0] if len(names) == 1 else 'studies'}.html")
-    click.echo(page.write(Home.locate(home), names, file, tables))
+    with _busy(f"judging every criterion in {', '.join(names)}"):
+        said = page.write(Home.locate(home), names, file, tables)
+    click.echo(said)
 
 
 @main.command()
