@@ -1,4 +1,7 @@
-"""Hartigan's dip test: whether a sample of numbers has more than one mode."""
+"""Hartigan's dip test: whether a sample of numbers has more than one mode.
+
+The library for it is under the GPL, which this project is not.
+"""
 
 from __future__ import annotations
 
