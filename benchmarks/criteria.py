@@ -22,6 +22,7 @@ from sprite_search.home import Home
 from sprite_search.selection.choice import ENOUGH
 from sprite_search.selection.evaluation import DRAWS
 from sprite_search.selection.preregistered import PRIMARY
+from sprite_search.selection.roles import LATER
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES, PAGE = ROOT / "docs" / "tables", ROOT / "docs" / "selection.md"
@@ -36,6 +37,10 @@ SEEN = ("digits", "fashion_mnist", "mnist", "mnist_color", "multi_dsprites", "us
 REGISTERED, SHIPPED = "borda", "catalogue"
 
 Found = Mapping[str, Any]
+
+#: Of tables of criteria over studies.
+_HEAD = ("criterion", "studies", "normalised regret", "95 %", "worst", "Spearman", "worst", "regret", "harm",
+         "flat", "restart gain", "labels", "p, better than random", "p, better than reconstruction")  # fmt: skip
 
 
 def export(studies: Sequence[str], home: Home, folder: Path) -> None:
@@ -125,11 +130,16 @@ def _endpoints(f: Found) -> list[str]:
 
 
 def criteria(found: Found) -> str:
-    head = ("criterion", "studies", "normalised regret", "95 %", "worst", "Spearman", "worst", "regret", "harm",
-            "flat", "restart gain", "labels", "p, better than random", "p, better than reconstruction")  # fmt: skip
     rows = found["over"]["rows"]
     listed = [r for r in rows if r["primary"]] + [r for r in rows if not r["primary"]][:LISTED]
-    return _table(head, (_criterion(r) for r in listed))
+    return _table(_HEAD, (_criterion(r) for r in listed))
+
+
+def later(found: Found) -> str:
+    """What came after the default had been judged, wherever it ranks."""
+    return _table(
+        _HEAD, (_criterion(r) for r in found["over"]["rows"] if r["criterion"] in (*LATER, "criterion_graph"))
+    )
 
 
 def _criterion(r: Found) -> list[str]:
@@ -156,9 +166,10 @@ def each(found: Found) -> str:
     for f in found["judged"]:
         own = {r["criterion"]: r["normalised_regret"] for r in f["rows"]}
         labels = {one["labels"]: one["normalised_regret"] for one in f["label_curve"]}
-        body.append([_short(f), *(_two(own.get(n)) for n in names),
-                     *(_two(labels.get(n)) for n in (20, 100))])  # fmt: skip
-    return _table(("study", *names, "20 labels", "100 labels"), body)
+        together = (f["aggregate"] or {}).get("normalised_regret")
+        body.append([_short(f), *(_two(own.get(n)) for n in names), *(_two(labels.get(n)) for n in (20, 100)),
+                     _two(together)])  # fmt: skip
+    return _table(("study", *names, "20 labels", "100 labels", "aggregate"), body)
 
 
 def pools(found: Found) -> str:
@@ -264,6 +275,7 @@ SECTIONS: dict[str, Callable[[Found], str]] = {
     "endpoints": endpoints,
     "criteria": criteria,
     "each": each,
+    "later": later,
     "checkpoints": checkpoints,
     "pools": pools,
     "goals": goals,

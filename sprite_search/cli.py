@@ -218,7 +218,7 @@ def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
     "--by",
     default="auto",
     metavar="METHOD",
-    help="A criterion, catalogue, borda, robust, kemeny, knee or objective; by itself catalogue.",
+    help="A criterion, catalogue, borda, robust, kemeny, knee, criterion_graph or objective; by itself catalogue.",
 )
 @options.home
 @options.as_json

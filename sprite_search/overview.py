@@ -251,12 +251,15 @@ def material(
     reports, report_labels = selection.separated_reports(_reports(home, study, records))
     finished = [r for r in rows if r["state"] == "complete" and r["seed"] is not None]
     arrays = collected(finished, open_store(home.checkpoints), study, home.study(study))
+    plain, labels = selection.separated(rows)
+    images = _labelled(home, space, arrays)
     found = selection.Study.of(
         study,
         rows,
         space=space.to_dict(),
         pairs=selection.pairs_of(finished, arrays),
-        label_curve=_label_curve(home, space, rows, arrays),
+        label_curve=selection.label_curve(plain, labels, *images) if images else (),
+        aggregate=selection.aggregated(plain, labels, *images) if images else None,
         reports=reports,
         report_labels=report_labels,
     )
@@ -278,10 +281,13 @@ def _reports(home: Home, study: str, records: Iterable[TrialRecord]) -> list[dic
     ]
 
 
-def _label_curve(
-    home: Home, space: Space, rows: Sequence[Mapping[str, Any]], arrays: Mapping[tuple[int, int], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """What selecting by labels of images loses, `selection.label_curve`; none for scenes or where the data are gone."""
+def _labelled(
+    home: Home, space: Space, arrays: Mapping[tuple[int, int], Mapping[str, Any]]
+) -> tuple[dict[tuple[int, int], Any], Any] | None:
+    """Sprites of images by each model, and their classes; None for scenes, without labels, or where the data are gone.
+
+    The images are those that models trained on: labels that judge a choice are not those that it is made by.
+    """
     import torch
 
     from trainers import datasets
@@ -292,11 +298,10 @@ def _label_curve(
     try:
         dataset = datasets.load(TrialConfig.from_flat({**space.sample(0), "seed": 0}), home.data)
     except DataError:
-        return []
+        return None
     if dataset.labels is None:
-        return []
+        return None
     subset = Subset.of(dataset, scenes=False, device=torch.device("cpu"))
     labels = dataset.labels[Subset.index(dataset, scenes=False)].numpy()
-    # labels that judge the choice are not those it is made by
     same = {key: own["A"][~subset.held_out, 0] for key, own in arrays.items() if str(own["subset"]) == subset.key}
-    return selection.label_curve(*selection.separated(rows), same, labels[~subset.held_out])
+    return same, labels[~subset.held_out]

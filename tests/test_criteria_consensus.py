@@ -7,7 +7,7 @@ import pytest
 from explained import model
 
 from sprite_search.selection.criteria import CRITERIA, Pool
-from sprite_search.selection.criteria.consensus import aligned
+from sprite_search.selection.criteria.consensus import aggregate, aligned, leaders
 
 X, RENAMED, OTHER = [0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1], [0, 0, 1, 1, 1, 2]
 
@@ -86,3 +86,23 @@ def test_good_fits_are_the_better_half():
 @pytest.mark.parametrize("name", ["centrality", "eigen_centrality", "role_model", "good_fit_centrality"])
 def test_a_pool_that_collapsed_agrees_on_nothing(name):
     assert computed(name, pool(*[[0] * 6] * 3)) == pytest.approx([0, 0, 0])
+
+
+def test_the_aggregate_joins_what_most_put_together():
+    """Items 0 and 1 together in all, 2 and 3 in two of three; 1 and 2 in one: groups {0, 1}, {2, 3}, {4}."""
+    found = aggregate([np.array(p) for p in ([0, 0, 1, 1, 2], [2, 2, 0, 0, 1], [0, 0, 0, 1, 2])])
+    assert len(set(found)) == 3 and found[0] == found[1] != found[2] == found[3] != found[4] != found[0]
+
+
+def test_agreement_with_the_aggregate_of_the_leaders():
+    made = pool(X, RENAMED, OTHER)
+    # all three lead, and the aggregate is what the two that agree say
+    assert sorted(leaders(made)) == [0, 1, 2]
+    assert computed("aggregate_agreement", made) == pytest.approx([1, 1, made.agreement[0, 2]])
+
+
+def test_one_seed_of_a_configuration_leads_and_none_that_did_not_finish():
+    made = pool(X, RENAMED, OTHER, OTHER, configs=(0, 0, 1, 2), states=("complete",) * 3 + ("pruned",))
+    found = leaders(made)
+    assert len(found) == 2 and 2 in found and 3 not in found
+    assert leaders(pool(X, OTHER, states=("pruned", "pruned"))) == []

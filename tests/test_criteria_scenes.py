@@ -83,3 +83,30 @@ def test_points_of_a_scene_carry_the_class_of_the_sprite_in_front():
     found = model([[1, 0]], 2, M=masks((0, 0, 0, 0), (0, 0, 0, 0)), instances=instances)
     assert found.partition.reshape(4, 4).tolist() == [[2] * 4, [2] * 4, [1, 1, 0, 0], [1, 1, 0, 0]]
     assert CRITERIA["seed_agreement"].compute([found, found]) == pytest.approx(1.0)
+
+
+def disagreeing(first, second, *, other=(0, 1)):
+    """Two seeds of one scene of two objects, whose sprites are 0 and 1 in the first and `other` in the second."""
+    empty = masks((0, 0, 0, 0), (0, 0, 0, 0), images=len(first))
+    seeds = (first, [[0, 1]] * len(first)), (second, [list(other)] * len(second))
+    made = [model(choice, 2, M=empty, instances=np.array(instances)) for instances, choice in seeds]
+    return CRITERIA["instance_disagreement"].compute(made)
+
+
+def test_seeds_that_agree_on_objects_and_not_on_their_classes_disagree():
+    scene = [[[1, 1, 0, 0, 2, 2]], [[1, 1, 0, 0, 2, 2]]]
+    assert disagreeing(scene, scene) == pytest.approx(0)
+    swapped = [
+        [[1, 1, 0, 0, 2, 2]],
+        [[2, 2, 0, 0, 1, 1]],
+    ]  # layers have no order: the same objects, the other way round
+    assert disagreeing(scene, scene, other=(1, 0)) == pytest.approx(0)  # a renaming of sprites is no disagreement
+    # the second scene has its sprites exchanged: objects agree fully, classes on the background and no further
+    from trainers.metrics import ami
+
+    classes = ami(np.tile([1, 1, 0, 0, 2, 2], 2), np.array([1, 1, 0, 0, 2, 2, 2, 2, 0, 0, 1, 1]))
+    assert disagreeing(scene, swapped) == pytest.approx(1 - classes) and 0 < classes < 1
+
+
+def test_a_collapsed_seed_disagrees_fully():
+    assert disagreeing([[[1, 1, 0, 2]]], [[[1, 1, 0, 2]]], other=(1, 1)) == 1

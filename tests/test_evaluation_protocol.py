@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from sprite_search.selection import choose, evaluate, label_curve, separated
+from sprite_search.selection import aggregated, choose, evaluate, label_curve, separated
 from sprite_search.selection import endpoints as e
 from sprite_search.selection.preregistered import PRIMARY
 from sprite_search.selection.redraws import grid, redraw
@@ -278,3 +278,24 @@ def test_the_curve_of_labels_is_of_the_pool_that_criteria_are_judged_on():
     assert found[0]["normalised_regret"] > found[-1]["normalised_regret"]
     assert all(f["shortlisted"] is not None for f in found)
     assert label_curve(plain, {}, made, classes) == [] == label_curve(plain, labels, {}, classes)
+
+
+def test_the_aggregate_of_leaders_is_judged_beside_the_configurations():
+    """Three configurations, each wrong on another third of the images, lead over a fourth that is wrong everywhere.
+
+    Together they are right; one that is wrong on a third, all of it in one class, is 2/3 right or more.
+    """
+    classes = np.tile([0, 1, 2], 30)
+    wrong = [np.where(np.arange(90) // 30 == t, (classes + 1) % 3, classes) for t in range(3)]
+    made = {(t, 0): own for t, own in enumerate([*wrong, np.arange(90) // 30])}
+    labels = {k: {"labels/accuracy": 0.6 - 0.1 * k[0]} for k in made}
+    rows = [
+        {"trial": t, "seed": 0, "state": "complete", "arm": "random", "criteria/good_fit_centrality": 1.0 - t}
+        for t in range(4)
+    ]
+    rows[3].pop("criteria/good_fit_centrality")  # without a value it leads nowhere
+    found = aggregated(rows, labels, made, classes)
+    assert (found["configurations"], found["accuracy"]) == (3, 1)
+    assert found["best"] == pytest.approx(2 / 3) and found["mean"] == pytest.approx((3 * 2 / 3 + 1 / 3) / 4)
+    assert found["regret"] == pytest.approx(-1 / 3) and found["normalised_regret"] == pytest.approx(-4)
+    assert aggregated(rows, {}, made, classes) is None and aggregated(rows[3:], labels, made, classes) is None

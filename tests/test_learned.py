@@ -5,7 +5,7 @@ import pytest
 
 from sprite_search import selection as s
 from sprite_search.selection import learned
-from sprite_search.selection.criteria import CRITERIA
+from sprite_search.selection.learned import RANKED
 
 
 def study(name, dataset, *, follows=1, seed=0, trials=12):
@@ -68,8 +68,8 @@ def test_a_selector_that_is_misled_does_not_ship():
 
 def test_examples_by_hand():
     own = learned.examples(study("a", "usps", trials=4))
-    necessity = own.features[:, list(CRITERIA).index("necessity")]
+    necessity = own.features[:, RANKED.index("necessity")]
     assert list(necessity) == pytest.approx([6.5 / 7, 4.5 / 7, 2.5 / 7, 0.5 / 7])  # two seeds share a rank
-    assert (own.features[:, list(CRITERIA).index("ssim")] == 0.5).all()  # it has no value
+    assert (own.features[:, RANKED.index("ssim")] == 0.5).all()  # it has no value
     assert own.lost == pytest.approx([2.0, 0.1 / 0.075, 0.05 / 0.075, 0.0])
     assert learned.examples(s.Study("none", s.without_labels(study("a", "usps").rows))) is None

@@ -64,7 +64,9 @@ def study(name="one", *, pooled=True, **more):
         for r in made
         for epoch in (1, 2, 3, 4)
     )
-    more = {"label_curve": curve, "reports": reports, "report_labels": judging}
+    together = {"configurations": 10, "accuracy": 0.7, "best": 0.6, "mean": 0.5, "regret": -0.1}
+    together["normalised_regret"] = -1.0
+    more = {"label_curve": curve, "aggregate": together, "reports": reports, "report_labels": judging}
     return s.Study.of(name, made, space=space, pairs=pairs if pooled else None, **more)
 
 
@@ -82,7 +84,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     made = study()
     back = s.load(s.save(made, tmp_path / "one"))
     assert (back.name, back.dataset, back.family, back.searched) == ("one", "usps", "digits", ["sprites.count"])
-    assert back.label_curve == made.label_curve
+    assert back.label_curve == made.label_curve and back.aggregate == made.aggregate
     for key, own in made.report_labels.items():
         assert back.report_labels[key] == pytest.approx(own, abs=1e-5)
     assert len(back.reports) == len(made.reports) == 120 and s.trusted(back.reports[:4]) == s.trusted(made.reports[:4])
@@ -98,6 +100,8 @@ def test_what_is_loaded_is_judged_as_what_was_saved(tmp_path):
     made = study()
     first, second = (s.judge(one, draws=20) for one in (made, s.load(s.save(made, tmp_path / "one"))))
     assert [r["criterion"] for r in first["rows"]] == [r["criterion"] for r in second["rows"]]
+    last = {"name": "aggregate of 10 trials", "regret": -0.1, "normalised_regret": -1.0}
+    assert first["baselines"][-1] == second["baselines"][-1] == last
     for mine, other in zip(first["rows"], second["rows"], strict=True):
         assert mine["regret_interval"] == pytest.approx(other["regret_interval"], abs=1e-4)
         assert "centrality" not in mine["note"]  # computed again in each redraw, from the table of pairs
@@ -111,7 +115,7 @@ def test_labels_are_in_a_file_of_their_own_that_a_choice_does_not_open(tmp_path)
     for file in mentions:
         (folder / file).unlink()
     without = s.load(folder, labels=False)
-    assert not without.labels and not without.label_curve and not without.report_labels
+    assert not without.labels and not without.label_curve and not without.report_labels and without.aggregate is None
     assert without.reports == with_labels.reports
     assert s.choose(without.rows) == s.choose(with_labels.rows)
 

@@ -6,6 +6,7 @@ labels, apart from the choice, to say afterwards whether it was a good one and w
 Nothing here needs Ray, MLflow, torch or a store: tables in, tables out.
 """
 
+from .aggregate import aggregated
 from .agreement import agreement
 from .audit import alarms, audit, best_of_n, scored
 from .calibration import calibrate, choices
@@ -36,6 +37,7 @@ __all__ = [
     "Recompute",
     "Seed",
     "Study",
+    "aggregated",
     "agreement",
     "alarms",
     "audit",

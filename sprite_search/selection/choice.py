@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .combination import TERMS, WAYS, scores
+from .combination import TERMS, WAYS, WHOLE, combine, scores
 from .criteria import CRITERIA, Criterion, Row, criterion, metric, number
 from .pool import Candidate, by_trial, candidates, without_labels
 from .preregistered import BORDA, BORDA_SCENES
@@ -160,15 +160,20 @@ def judged(
 def combined_criteria(rows: Sequence[Row], way: str) -> list[str]:
     """The criteria of a combination that have a value for some of the rows."""
     scenes = any(r.get("model.kind") in ("multilayer", "anchors") for r in rows)
-    wanted = electorate(scenes=scenes) if way == "catalogue" else BORDA_SCENES if scenes else BORDA
+    wanted = electorate(scenes=scenes) if way in WHOLE else BORDA_SCENES if scenes else BORDA
     return [n for n in wanted if any(not math.isnan(CRITERIA[n].of(r)) for r in rows)]
+
+
+def groups_of(names: Sequence[str]) -> list[str]:
+    """The group of each criterion."""
+    return [CRITERIA[name].group for name in names]
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[int]]:
     """Where the criteria of each group are in the list."""
     found: dict[str, list[int]] = {}
-    for at, name in enumerate(names):
-        found.setdefault(CRITERIA[name].group, []).append(at)
+    for at, group in enumerate(groups_of(names)):
+        found.setdefault(group, []).append(at)
     return found
 
 
@@ -176,7 +181,7 @@ def combined(rows: Sequence[Row], kept: set[int], names: Sequence[str], way: str
     """The rows with the column `way`: the score of each model of the trials `kept` among all of these."""
     at = [i for i, r in enumerate(rows) if r["trial"] in kept]
     costs = np.array([[CRITERIA[n].cost(rows[i]) for n in names] for i in at]).reshape(len(at), len(names))
-    values = dict(zip(at, WAYS[way](costs).tolist(), strict=True)) if at else {}
+    values = dict(zip(at, combine(way, costs, groups_of(names)).tolist(), strict=True)) if at else {}
     return [{**row, way: values.get(i, math.nan)} for i, row in enumerate(rows)]
 
 

@@ -6,11 +6,13 @@ no value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+
+from .page_rank import page_rank
 
 Costs = NDArray[np.float64]
 
@@ -119,11 +121,49 @@ def catalogue(costs: Costs) -> NDArray[np.float64]:
     return robust(costs)
 
 
-#: Ways to combine, by name; all but the first are over the pre-registered criteria.
+def criterion_graph(costs: Costs) -> NDArray[np.float64]:
+    """Mean of robust scores over groups of criteria, weighed by how much the other groups agree with each (A4).
+
+    The weights are the PageRank of the graph of positive rank correlations, so that a group which orders the rows
+    against all others hardly counts; cf. ACE, Wang & Ye 2403.14830, of spaces. Columns are means of groups (`combine`):
+    among single criteria a clique of redundant ones would win.
+    """
+    z = scores(costs)
+    z = z[:, ~np.isnan(z).any(0)]
+    if not z.shape[1]:
+        return np.full(len(costs), np.nan)
+    ranks = rankdata(z, axis=0) - (len(z) + 1) / 2
+    norms = np.sqrt((ranks**2).sum(0))
+    alike = ranks.T @ ranks / np.maximum(np.outer(norms, norms), 1e-12)
+    np.fill_diagonal(alike, 0)
+    return np.asarray(z @ page_rank(alike.clip(min=0)))
+
+
+def grouped(costs: Costs, groups: Sequence[str]) -> Costs:
+    """Mean robust score of each row by the criteria of each group, (rows, groups) in order of name."""
+    z = scores(costs)
+    return np.stack([_mean(z[:, [g == name for g in groups]]) for name in sorted(set(groups))], 1)
+
+
+#: Ways to combine, by name; all but those in `WHOLE` are over the pre-registered criteria.
 WAYS: dict[str, Callable[[Costs], NDArray[np.float64]]] = {
     "catalogue": catalogue,
     "borda": borda,
     "robust": robust,
     "kemeny": kemeny,
     "knee": knee,
+    "criterion_graph": criterion_graph,
 }
+
+#: Ways that are over the whole electorate, and those of them that combine groups of criteria instead of criteria.
+WHOLE, BY_GROUP = ("catalogue", "criterion_graph"), ("criterion_graph",)
+
+
+def combine(way: str, costs: Costs, groups: Sequence[str]) -> NDArray[np.float64]:
+    """Combined cost of each row, (rows,), by one of `WAYS`.
+
+    Args:
+        costs: (rows, criteria).
+        groups: of each criterion.
+    """
+    return WAYS[way](grouped(costs, groups) if way in BY_GROUP and groups else costs)

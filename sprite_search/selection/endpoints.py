@@ -34,7 +34,10 @@ def picked(values: ArrayLike, accuracy: ArrayLike) -> Floats:
 
 def regret(values: ArrayLike, accuracy: ArrayLike) -> Floats:
     """Accuracy lost to the best choice, (…)."""
-    return np.asarray(np.fmax.reduce(np.asarray(accuracy, dtype=float), axis=-1) - picked(values, accuracy))
+    best = np.fmax.reduce(np.asarray(accuracy, dtype=float), axis=-1)
+    return np.asarray(
+        np.maximum(best - picked(values, accuracy), 0.0)
+    )  # a mean of equal numbers may be off by rounding
 
 
 def normalised_regret(values: ArrayLike, accuracy: ArrayLike, noise: ArrayLike = 0.0) -> Floats:

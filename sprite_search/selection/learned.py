@@ -19,8 +19,12 @@ from .combination import shares
 from .criteria import CRITERIA
 from .evaluation import main_pool, survivors, target_of
 from .redraws import Costs, at_places, grid, key
+from .roles import LATER
 from .significance import wilcoxon
 from .tables import Study
+
+#: Criteria that selectors learn to weigh: those that there were when the first of them was judged.
+RANKED = tuple(name for name in CRITERIA if name not in LATER)
 
 #: What is left out of the training when a study is judged: nothing (a diagnostic, not a result), the study, or all
 #: studies of its family.
@@ -41,7 +45,7 @@ class Examples:
 
     Attributes:
         study, family: where it is from.
-        features: rank of each configuration by each of `CRITERIA`, 0 best to 1 worst, mean over its seeds, (M, C);
+        features: rank of each configuration by each of `RANKED`, 0 best to 1 worst, mean over its seeds, (M, C);
             0.5 for a criterion without values in this study.
         accuracy: of configurations, (M,).
         lost: their normalised regret, at most `WORST`, (M,).
@@ -72,7 +76,7 @@ def examples(study: Study) -> Examples | None:
     if np.isnan(e.normalised(0.0, means, noise)):
         return None
     lost = (means.max() - means) / (means.max() - means.mean())
-    ranks = shares(np.array([[c.cost(r) for c in CRITERIA.values()] for r in pool]))
+    ranks = shares(np.array([[CRITERIA[n].cost(r) for n in RANKED] for r in pool]))
     features = np.stack([e.seed_mean(at_places(column, places)) for column in np.nan_to_num(ranks, nan=0.5).T], 1)
     shipped = e.seed_mean(at_places(Costs(pool, [COMBINED]).whole(COMBINED), places))
     return Examples(study.name, study.family, features, means, lost.clip(max=WORST), noise, shipped)

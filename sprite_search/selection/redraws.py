@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .choice import combined_criteria
-from .combination import WAYS
+from .choice import combined_criteria, groups_of
+from .combination import WAYS, combine
 from .criteria import CRITERIA, Model, Pool, Row
 
 #: A trained model: trial and seed.
@@ -24,7 +24,7 @@ Recompute = Callable[[Sequence[Key]], Mapping[str, Any]]
 CHEAP = ("centrality", "eigen_centrality", "good_fit_centrality")
 
 #: Combinations that are ranked again inside each redraw.
-RERANKED = ("catalogue", "borda", "robust", "knee")
+RERANKED = ("catalogue", "borda", "robust", "knee", "criterion_graph")
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -124,7 +124,11 @@ class Costs:
 
     def _combined(self, plain: Mapping[str, Floats], ways: Sequence[str] | None = None) -> dict[str, Floats]:
         ways = self.ways if ways is None else ways
-        return {way: WAYS[way](np.stack([plain[n] for n in self.parts[way]], 1)) for way in ways}
+        made = {}
+        for way in ways:
+            names = self.parts[way]
+            made[way] = combine(way, np.stack([plain[n] for n in names], 1), groups_of(names))
+        return made
 
 
 @dataclass(frozen=True)

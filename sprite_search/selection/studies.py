@@ -24,8 +24,8 @@ Floats = NDArray[np.float64]
 
 
 def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = DRAWS) -> dict[str, Any] | None:
-    """What `evaluate` finds in a study, with `labels` (how many each criterion is worth), its curve and checklist, and
-    `checkpoints` (see `judge_checkpoints`).
+    """What `evaluate` finds in a study, with `labels` (how many each criterion is worth), its curve and checklist,
+    `aggregate` (also a baseline) and `checkpoints` (see `judge_checkpoints`).
 
     None where fewer than two configurations have labels. `redrawn` holds normalised regrets of redraws by
     criterion, for `over_studies`.
@@ -37,6 +37,9 @@ def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = D
     if found is None:
         return None
     curve = [dict(one) for one in study.label_curve]
+    if study.aggregate is not None:
+        lost = {n: study.aggregate[n] for n in ("regret", "normalised_regret")}
+        found["baselines"].append({"name": f"aggregate of {study.aggregate['configurations']} trials", **lost})
     redrawn = {}
     for row in found["rows"]:
         row["labels"] = worth(curve, row["normalised_regret"])
@@ -49,6 +52,7 @@ def judge(study: Study, *, criteria: Iterable[str] | None = None, draws: int = D
         "oracle": bool(study.space.get("objective", {}).get("oracle", False)),
         **found,
         "label_curve": curve,
+        "aggregate": study.aggregate,
         "checkpoints": judge_checkpoints(study.reports, study.report_labels),
         "checklist": checklist(study.space) if study.space.get("objective") else [],
         "redrawn": redrawn,

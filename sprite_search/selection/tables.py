@@ -19,6 +19,9 @@ from .redraws import Key, Pairs, key
 #: The files of a study. What chooses opens the first and never the second.
 TRIALS, LABELS, PAIRS, CURVE, SPACE = "trials.csv", "labels.csv", "agreement.csv", "label_curve.csv", "space.json"
 
+#: What its leading trials make together, by labels.
+AGGREGATE = "aggregate.csv"
+
 #: Its reports, by which the checkpoint inside a training is chosen, and the labels that judge this.
 REPORTS, REPORT_LABELS = "reports.csv", "report_labels.csv"
 
@@ -52,6 +55,7 @@ class Study:
         space: the search space as plain data: what was fixed, searched, and by what.
         pairs: agreement of all pairs of models, with which criteria of the pool are computed again in redraws.
         label_curve: what selecting by so many labels loses, see `label_curve`.
+        aggregate: what its leading trials make together, by labels, see `aggregate.aggregated`.
         reports: one per trial, seed and epoch, without any label, see `checkpoints.trusted`.
         report_labels: label metrics by (trial, seed, epoch).
     """
@@ -62,6 +66,7 @@ class Study:
     space: Mapping[str, Any] = field(default_factory=dict)
     pairs: Pairs | None = None
     label_curve: Sequence[Mapping[str, Any]] = ()
+    aggregate: Mapping[str, Any] | None = None
     reports: Sequence[Mapping[str, Any]] = ()
     report_labels: Mapping[Report, Mapping[str, float]] = field(default_factory=dict)
 
@@ -104,6 +109,8 @@ def save(study: Study, folder: Path | str) -> Path:
     labels = [{"trial": t, "seed": s, **own} for (t, s), own in sorted(study.labels.items())]
     _write(folder / LABELS, labels, always=("trial", "seed"))
     _write(folder / CURVE, study.label_curve, always=("labels", "regret", "normalised_regret"))
+    if study.aggregate is not None:
+        _write(folder / AGGREGATE, [study.aggregate])
     _write(folder / REPORTS, [read_by_rule(r) for r in study.reports], always=_REPORT)
     judging = [{**dict(zip(_REPORT, k, strict=True)), **own} for k, own in sorted(study.report_labels.items())]
     _write(folder / REPORT_LABELS, judging, always=_REPORT)
@@ -124,6 +131,7 @@ def load(folder: Path | str, *, labels: bool = True) -> Study:
     space = json.loads((folder / SPACE).read_text())
     pairs = _read(folder / PAIRS) if (folder / PAIRS).exists() else []
     own = _read(folder / LABELS) if labels else []
+    together = _read(folder / AGGREGATE) if labels and (folder / AGGREGATE).exists() else []
     reports = _read(folder / REPORTS) if (folder / REPORTS).exists() else []
     judging = _read(folder / REPORT_LABELS) if labels and reports else []
     return Study(
@@ -133,6 +141,7 @@ def load(folder: Path | str, *, labels: bool = True) -> Study:
         space=space,
         pairs=_pairs(pairs) if pairs else None,
         label_curve=[{"normalised_regret": None, **r} for r in _read(folder / CURVE)] if labels else [],
+        aggregate={"normalised_regret": None, **together[0]} if together else None,
         reports=reports,
         report_labels=separated_reports(judging)[1],
     )

@@ -5,6 +5,7 @@ decorators of `base` in the module of its group: `compute`, `select --by` and `c
 """
 
 from . import (  # noqa: F401  (fills CRITERIA)
+    ace,
     confidence,
     consensus,
     fit,

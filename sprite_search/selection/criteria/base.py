@@ -104,7 +104,7 @@ def from_row(key: str, better: Better, **more: Any) -> Callable[[Callable[[Row],
 
 
 def computed(
-    key: str, better: Better, needs: str, *, scope: Scope = "checkpoint", **more: Any
+    key: str, better: Better, needs: str, *, scope: Scope = "checkpoint", group: str = "", **more: Any
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Registers a function of artefacts as the criterion of its name, a column of the rows once `compute` made it.
 
@@ -112,12 +112,14 @@ def computed(
         key: in the catalogue.
         better: which values are better.
         needs: names of the artefacts it reads, separated by blanks.
+        group: where its module is not called so.
         scope, more: attributes of `Criterion`.
     """
 
     def add(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         column = COLUMN + function.__name__
-        _add(lambda row: number(row, column), function, key, better, scope, function, needs=needs.split(), **more)
+        of = lambda row: number(row, column)  # noqa: E731
+        _add(of, function, key, better, scope, function, needs=needs.split(), group=group, **more)
         return function
 
     return add
@@ -131,10 +133,11 @@ def _add(
     scope: Scope,
     compute: Callable[[Any], Any] | None,
     needs: Iterable[str] = (),
+    group: str = "",
     **more: Any,
 ) -> None:
     about = " ".join((written.__doc__ or "").partition("\n\n")[0].split()).rstrip(".")
-    name, group = written.__name__, written.__module__.rpartition(".")[2]
+    name, group = written.__name__, group or written.__module__.rpartition(".")[2]
     if name in CRITERIA:
         raise ValueError(f"two criteria are called {name}; rename the one in {group}")
     CRITERIA[name] = Criterion(

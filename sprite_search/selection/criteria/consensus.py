@@ -4,6 +4,7 @@ was searched. A model is compared with other configurations only."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from .partitions import Labels, ami, contingency
 
 #: Most images, or points of scenes, whose pairs are compared.
 PAIRS = 500
+
+#: Of how many configurations the aggregate is made.
+BEST = 10
 
 _NEEDS = "A sprites E_hard held_out"
 
@@ -94,3 +98,44 @@ def aligned(labels: Labels, to: Labels) -> Labels:
 def good_fit_centrality(pool: Pool) -> NDArray[np.float64]:
     """centrality among the trials of the better half by held-out error, for each number of sprites (S10)."""
     return _mean(pool.agreement, pool.others & pool.good_fit[None])
+
+
+@computed("A8", "more", _NEEDS, scope="pool", source="evidence accumulation, Fred & Jain 2005")
+def aggregate_agreement(pool: Pool) -> NDArray[np.float64]:
+    """AMI with what the ten configurations of the best good_fit_centrality make together (A8).
+
+    The aggregate stands beside the trials as a candidate that is no model, and says which model is nearest to it.
+    """
+    best = leaders(pool)
+    if not best:
+        return np.full(len(pool.models), math.nan)
+    partitions = [m.partition for m in pool.models]
+    step = -(-len(partitions[0]) // PAIRS)
+    together = aggregate([partitions[i][::step] for i in best])
+    return np.array(
+        [0.0 if m.collapsed else ami(p[::step], together) for m, p in zip(pool.models, partitions, strict=True)]
+    )
+
+
+def leaders(pool: Pool) -> list[int]:
+    """The finished model of the best good_fit_centrality of each of the `BEST` best configurations."""
+    scores = np.where(pool.reference, good_fit_centrality(pool), math.nan)
+    first: dict[Any, int] = {}
+    for i in np.argsort(-scores, kind="stable"):
+        if not np.isnan(scores[i]):
+            first.setdefault(pool.models[i].settings, int(i))
+    return list(first.values())[:BEST]
+
+
+def aggregate(partitions: Sequence[Labels]) -> Labels:
+    """One grouping of n items from several (n,): average linkage over the share of them that put two items together.
+
+    It has as many groups as the median of these.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    apart = np.mean([p[:, None] != p[None] for p in partitions], axis=0)
+    count = int(np.median([len(np.unique(p)) for p in partitions]))
+    tree = linkage(squareform(apart, checks=False), "average")
+    return np.asarray(fcluster(tree, count, "maxclust") - 1, dtype=np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .base import computed
 from .models import Model, Pool
-from .partitions import ami, purity, silhouette
+from .partitions import ami, distances, purity, silhouette
 
 #: Most images compared in pairs.
 IMAGES = 1000
@@ -21,9 +21,6 @@ NEIGHBOURS = 10
 
 #: The fixed group of the invariant distance: shifts by up to so many pixels of a thumbnail, and degrees.
 SHIFT, ANGLES = 2, (-15.0, 0.0, 15.0)
-
-#: Most feature spaces that the pooled score averages over.
-SPACES = 40
 
 #: Settings that change the space of a model's own features.
 _SPACE = ("encoder.kind", "encoder.width", "encoder.pool", "sprites.count", "transformations.sprite", "decision.kind")
@@ -63,14 +60,6 @@ def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-def _distance(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Euclidean distances of rows (n, d)."""
-    squares = (points * points).sum(1)
-    distance = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0))
-    np.fill_diagonal(distance, 0)
-    return distance
-
-
 def _pixels(model: Model) -> NDArray[np.float32]:
     images = model.arrays["images"][:IMAGES]
     return images.reshape(len(images), -1).astype(np.float32) / 255
@@ -79,7 +68,7 @@ def _pixels(model: Model) -> NDArray[np.float32]:
 @computed("G1", "more", "A images", only="single", degenerate=-1.0, source="Rousseeuw 1987")
 def pixel_silhouette(model: Model) -> float:
     """silhouette in pixel space (G1): distances mean little where objects move."""
-    return silhouette(_distance(_pixels(model)), model.partition[:IMAGES])
+    return silhouette(distances(_pixels(model)), model.partition[:IMAGES])
 
 
 @computed("G1", "more", "A images", only="single", degenerate=0.0, source="Caliński & Harabasz 1974")
@@ -102,7 +91,7 @@ def pixel_davies_bouldin(model: Model) -> float:
         return 100.0
     own = np.searchsorted(names, labels)
     width = np.bincount(own, np.linalg.norm(x - centres[own], axis=1)) / sizes
-    apart = _distance(centres)
+    apart = distances(centres)
     np.fill_diagonal(apart, np.inf)
     ratio = (width[:, None] + width[None]) / np.maximum(apart, 1e-9)
     return float(min(ratio.max(1).mean(), 100.0))
@@ -130,7 +119,7 @@ def invariant_purity(model: Model) -> float:
 @computed("G5", "more", "A Z", only="single", degenerate=-1.0, not_across=_SPACE, source="cf. ACE, 2403.14830")
 def feature_silhouette(model: Model) -> float:
     """silhouette in the model's own features (G5): spaces differ from trial to trial."""
-    return silhouette(_distance(model["Z"][:IMAGES]), model.partition[:IMAGES])
+    return silhouette(distances(model["Z"][:IMAGES]), model.partition[:IMAGES])
 
 
 @computed("G6", "more", "A Z", scope="pool", only="single", source="baseline of ACE, 2403.14830")
@@ -138,16 +127,11 @@ def pooled_silhouette(pool: Pool) -> NDArray[np.float64]:
     """mean rank of the silhouette in the features of each finished trial, from 0 to 1 (G6)."""
     from scipy.stats import rankdata
 
-    at = np.flatnonzero(pool.reference)
+    at, scores = pool.silhouettes
     if len(pool.models) < 2 or not len(at):
         return np.full(len(pool.models), math.nan)
-    spaces = at[np.linspace(0, len(at) - 1, min(SPACES, len(at))).round().astype(int)]
-    ranks = np.zeros(len(pool.models))
-    for space in spaces:
-        distance = _distance(pool.models[space]["Z"][: IMAGES // 2])
-        scores = [-1.0 if m.collapsed else silhouette(distance, m.partition[: IMAGES // 2]) for m in pool.models]
-        ranks += (rankdata(np.round(scores, 12)) - 1) / (len(scores) - 1)
-    return ranks / len(spaces)
+    ranks = (rankdata(np.round(scores, 12), axis=1) - 1) / (len(pool.models) - 1)
+    return np.asarray(ranks.mean(0))
 
 
 @computed("G8", "more", "A Z", only="single", degenerate=0.0, source="Musgrave 2208.07360")
@@ -175,7 +159,7 @@ def feature_rank(model: Model) -> float:
 @computed("G10", "more", "A images", only="single", degenerate=0.0)
 def referee_purity(model: Model) -> float:
     """as invariant_purity, in histograms of oriented gradients: brings their bias with it (G10)."""
-    return purity(_distance(gradients(model.arrays["images"][:IMAGES])), model.partition[:IMAGES], NEIGHBOURS)
+    return purity(distances(gradients(model.arrays["images"][:IMAGES])), model.partition[:IMAGES], NEIGHBOURS)
 
 
 def gradients(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Row, number
-from .partitions import FEWEST, Labels, ami, effective
+from .partitions import FEWEST, Labels, ami, distances, effective, silhouette
 
 #: A sprite counts as used when its share is at least this part of an even share 1/K.
 USED = 0.2
+
+#: Most feature spaces of a pool that all its models are judged in, and most images.
+SPACES, IMAGES = 40, 500
 
 #: Points at which the class maps of a scene are compared, per side.
 POINTS = 4
@@ -154,6 +157,24 @@ class Pool:
             for j in range(i):
                 table[i, j] = table[j, i] = agreement(self.models[i], self.models[j])
         return table
+
+    def features(self, i: int) -> NDArray[np.float32]:
+        """Features of the first 500 images by one model, (n, D)."""
+        return self.models[i]["Z"][:IMAGES]
+
+    @cached_property
+    def silhouettes(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """At most 40 finished models (S,), and the silhouette of each model in their features, (S, models)."""
+        at = np.flatnonzero(self.reference)
+        if len(at):
+            at = at[np.linspace(0, len(at) - 1, min(SPACES, len(at))).round().astype(int)]
+        scores = np.full((len(at), len(self.models)), -1.0)
+        for own, space in zip(scores, at, strict=True):
+            distance = distances(self.features(int(space)))
+            for i, model in enumerate(self.models):
+                if not model.collapsed:
+                    own[i] = silhouette(distance, model.partition[:IMAGES])
+        return at, scores
 
     @cached_property
     def errors(self) -> NDArray[np.float64]:

@@ -51,6 +51,14 @@ def rand(a: Labels, b: Labels) -> float:
     return adjusted_rand(table)
 
 
+def distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Euclidean distances of rows (n, d)."""
+    squares = (points * points).sum(1)
+    distance = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * points @ points.T, 0))
+    np.fill_diagonal(distance, 0)
+    return distance
+
+
 def silhouette(distance: NDArray[np.float32], labels: Labels) -> float:
     """Mean silhouette from a matrix of distances (Rousseeuw 1987); 0 for images alone in their cluster."""
     names, own = np.unique(labels, return_inverse=True)

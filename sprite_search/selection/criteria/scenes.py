@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .base import computed
 from .models import Model
-from .partitions import rand
+from .partitions import ami, rand
 from .stability import over_pairs
 
 #: Shares of empty layers that need no explanation.
@@ -22,6 +22,9 @@ COVERS, TOUCHES = 127, 12
 
 #: How near two objects are to appear together, as a share of the side.
 NEAR = 0.25
+
+#: Most scenes whose maps are compared pixel by pixel.
+SCENES = 64
 
 #: Fewest images in which two sprites must be near each other to say something.
 OFTEN = 3
@@ -111,6 +114,26 @@ def mask_agreement(seeds: Sequence[Model]) -> float:
 def _same_objects(a: Model, b: Model) -> float:
     pairs = zip(a.arrays["instances"], b.arrays["instances"], strict=True)
     return float(np.mean([_overlap(x.ravel().astype(int), y.ravel().astype(int)) for x, y in pairs]))
+
+
+@computed("O8", "less", "A instances M sprites", scope="config", only="scenes")
+def instance_disagreement(seeds: Sequence[Model]) -> float:
+    """|AMI of classes − AMI of objects| of the pixels of two seeds, median over pairs (O8).
+
+    AMI of the maps of sprites over all scenes, less the mean over scenes of that of the maps of objects. Above 0 seeds
+    agree on what is there and not on where one object ends; below 0 they find the same objects and call them
+    differently. 1 where one of the two collapsed, as for maps that agree in one sense and by chance in the other.
+    """
+    return over_pairs(seeds, _disagreement)
+
+
+def _disagreement(a: Model, b: Model) -> float:
+    if a.collapsed or b.collapsed:
+        return 1.0
+    step = -(-len(a.classes) // SCENES)
+    classes = ami(a.classes[::step].ravel(), b.classes[::step].ravel())
+    pairs = zip(*(m.arrays["instances"][::step].astype(np.int64) for m in (a, b)), strict=True)
+    return abs(classes - float(np.mean([ami(x.ravel(), y.ravel()) for x, y in pairs])))
 
 
 def _overlap(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
