@@ -230,10 +230,14 @@ def _strangers(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "marker": {"size": 13, "color": colour, "symbol": symbol, "line": {"width": 2.5, "color": colour}},
             }
         )
+    farthest = max([1.0, *(f["normalised_regret"] for f in shown)])
     line = {"dash": "dot", "width": 1.5, "color": "gray"}
     layout = {
         "height": 130 + 34 * len(studies),
-        "xaxis": {"title": {"text": "normalised regret (0 best, 1 random)"}, "rangemode": "tozero"},
+        "xaxis": {
+            "title": {"text": "normalised regret (0 best, 1 random)"},
+            "range": [-0.04 * farthest, 1.06 * farthest],
+        },
         "yaxis": {"autorange": "reversed", "type": "category"},
         "shapes": [{"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper", "line": line}],
     }
