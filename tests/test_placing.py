@@ -111,3 +111,12 @@ def test_a_sequence_gives_the_warp_it_ends_in(names):
         moved, last = before
         placed = sample_axes(moved.flatten(0, 1).flatten(1, 2), last).reshape(B, L, K, 5, *IMAGE)
         torch.testing.assert_close(placed, sequence.apply_betas(betas, pixels, batched=True))
+
+
+@pytest.mark.parametrize("noisy", [True, False], ids=["noise", "no noise"])
+def test_on_other_devices_no_value_is_looked_at(noisy):
+    pixels, axes, noise, p = (None if x is None else x.to("meta") for x in given(3, noisy=noisy, members=(2,)))
+    cover, paint = vmap(together, (0, 0, 0 if noisy else None, 0))(pixels, axes, noise, p)
+    assert cover.shape == (2, B, L, 1, *IMAGE) and paint.shape == (2, B, L, 3, *IMAGE)
+    found = torch.autograd.grad(cover.sum() + paint.sum(), (pixels, axes, p))
+    assert [x.shape for x in found] == [pixels.shape, axes.shape, p.shape]
