@@ -68,7 +68,7 @@ class MultiLayer(SpriteModel):
         mix: str = setting(
             "before_warp",
             "exact places every sprite of every layer and mixes the results; before_warp mixes, then places only"
-            " the mix: several times faster, the same for hard choices, sharper masks for soft ones",
+            " the mix: faster, the same for hard choices, sharper masks for soft ones",
             choices=("before_warp", "exact"),
             when={"decision.loss": "composition"},
         )
