@@ -27,6 +27,7 @@ SCENES = {
     "model.kind": "multilayer",
     "sprites.size": 8,
 }
+EXACT = {**SCENES, "model.mix": "exact"}
 #: What members may differ in.
 OWN = (
     {"seed": 3, "optimizer.learning_rate": 1e-3, "regularisers.binary.weight": 0.0},
@@ -36,7 +37,7 @@ OWN = (
 
 
 @pytest.mark.parametrize("kind", ["linear", "weight_prediction"])
-@pytest.mark.parametrize("base", [DIGITS, SCENES], ids=["clustering", "layers"])
+@pytest.mark.parametrize("base", [DIGITS, SCENES, EXACT], ids=["clustering", "layers", "exact mix"])
 def test_members_equal_separate_runs(base, kind):
     configs = [TrialConfig.from_flat({**base, "decision.kind": kind, **own}) for own in OWN]
     together = list(train(configs, device="cpu"))

@@ -1,13 +1,10 @@
 """The mix of placed sprites: the plain formula, its gradients, and members one by one."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch.func import vmap
 
 from trainers.mixing import mix_of_masked
-from trainers.mixing import together as at_once
 from trainers.transformations import soft_clamp
 
 B, L, K, H, W = 2, 3, 4, 3, 5
@@ -67,12 +64,10 @@ def test_a_compiled_mix_has_the_same_gradients():
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("way", [partial(vmap, mix_of_masked), lambda _: at_once], ids=["one by one", "at once"])
 @pytest.mark.parametrize("noisy", [True, False], ids=["noise", "no noise"])
-def test_members_are_mixed_as_if_alone(noisy, way):
+def test_members_are_mixed_as_if_alone(noisy):
     placed, noise, p = given(3, noisy=noisy, members=(2,))
-    in_dims = (0, 0 if noisy else None, 0)
-    together = way(in_dims)(placed, noise, p)
+    together = vmap(mix_of_masked, (0, 0 if noisy else None, 0))(placed, noise, p)
     apart = [mix_of_masked(placed[m], noise[m] if noisy else None, p[m]) for m in range(2)]
     for ours, alone in zip(together, zip(*apart, strict=True), strict=True):
         torch.testing.assert_close(ours, torch.stack(alone))

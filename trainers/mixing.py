@@ -27,9 +27,7 @@ def mix_of_masked(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tens
         A (B, L, 1, H, W) and Q (B, L, C, H, W). Gradients are had once, and none of the noise.
     """
     if torch.compiler.is_compiling():  # a compiler merges the passes of the plain formula itself
-        colours, mask, support = _split(placed, noise)
-        shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
-        return shares.sum(-4), (shares * colours).sum(-4)
+        return mixed(placed, noise, p)
     cover, paint = _Mix.apply(placed, noise, p)
     return cover, paint
 
@@ -49,20 +47,48 @@ def _masks(mask: Tensor, support: Tensor | None, noise: Tensor | None) -> tuple[
     return noisy, soft_clamp(noisy)
 
 
+def mixed(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
+    """`mix_of_masked` in plain operations; (K, C', H, W), (K, H, W) and (K,) may have any axes before them."""
+    colours, mask, support = _split(placed, noise)
+    shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
+    return shares.sum(-4), (shares * colours).sum(-4)
+
+
+def mix_gradients(
+    placed: Tensor, noise: Tensor | None, p: Tensor, cover: Tensor, paint: Tensor, *, into: Tensor
+) -> Tensor:
+    """The gradient of p, from those of A and Q; for the same axes as `mixed`.
+
+    That of the placed sprites is written into `into`, which may be `placed`.
+    """
+    p = p[..., None, None, None]
+    colours, mask, support = _split(placed, noise)
+    noisy, masks = _masks(mask, support, noise)
+    cover, paint = cover.unsqueeze(-4), paint.unsqueeze(-4)
+    # ∂/∂(pₖ αₖ) = ∂A + Σ_c ∂Q_c c_kc
+    change = torch.addcmul(cover, paint[..., :1, :, :], colours[..., :1, :, :])
+    for c in range(1, colours.shape[-3]):
+        change.addcmul_(paint[..., c : c + 1, :, :], colours[..., c : c + 1, :, :])
+    of_p = (change * masks).sum((-3, -2, -1))
+    change *= p
+    of_colours, of_mask, of_support = _split(into, noise)
+    torch.mul(p * masks, paint, out=of_colours)
+    if noise is None or of_support is None:
+        of_mask.copy_(change)
+        return of_p
+    # the gradient of a clamp, in one pass
+    inside = torch.ops.aten.hardtanh_backward(change, noisy, 0, 1)
+    torch.lerp(inside, change, SLOPE, out=of_mask)
+    torch.mul(of_mask, noise.unsqueeze(-3), out=of_support)
+    return of_p
+
+
 class _Mix(torch.autograd.Function):
     """Axes are counted from the end: all but (L, K, C', H, W) may have any others before them."""
 
     @staticmethod
     def forward(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
-        colours, mask, support = _split(placed, noise)
-        shares = p[..., None, None, None] * _masks(mask, support, noise)[1]
-        if placed.device.type != "cpu":
-            return shares.sum(-4), (shares * colours).sum(-4)
-        # sprite by sprite, as a product of them all would go through memory twice
-        paint = shares.select(-4, 0) * colours.select(-4, 0)
-        for k in range(1, p.shape[-1]):
-            paint.addcmul_(shares.select(-4, k), colours.select(-4, k))
-        return shares.sum(-4), paint
+        return mixed(placed, noise, p)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -72,48 +98,19 @@ class _Mix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, cover: Tensor, paint: Tensor) -> tuple[Tensor, None, Tensor]:
         placed, noise, p = ctx.saved_tensors
-        p = p[..., None, None, None]
-        colours, mask, support = _split(placed, noise)
-        noisy, masks = _masks(mask, support, noise)
-        cover, paint = cover.unsqueeze(-4), paint.unsqueeze(-4)
-        # ∂/∂(pₖ αₖ) = ∂A + Σ_c ∂Q_c c_kc
-        change = torch.addcmul(cover, paint[..., :1, :, :], colours[..., :1, :, :])
-        for c in range(1, colours.shape[-3]):
-            change.addcmul_(paint[..., c : c + 1, :, :], colours[..., c : c + 1, :, :])
-        of_p = (change * masks).sum((-3, -2, -1))
-        change *= p
-        gradient = torch.empty_like(placed)  # laid out as the warps left the sprites, and as they want it back
-        of_colours, of_mask, of_support = _split(gradient, noise)
-        torch.mul(p * masks, paint, out=of_colours)
-        if noise is None or of_support is None:
-            of_mask.copy_(change)
-            return gradient, None, of_p
-        # the gradient of a clamp, in one pass
-        inside = torch.ops.aten.hardtanh_backward(change, noisy, 0, 1)
-        torch.lerp(inside, change, SLOPE, out=of_mask)
-        torch.mul(of_mask, noise.unsqueeze(-3), out=of_support)
-        return gradient, None, of_p
+        of_placed = torch.empty_like(placed)  # laid out as the warps left the sprites, and as they want it back
+        of_p = mix_gradients(placed, noise, p, cover, paint, into=of_placed)
+        return of_placed, None, of_p
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None) -> tuple[Any, tuple[int, int]]:
-        """All members at once; on a CPU one after the other, as each fills the cache alone."""
-        placed, noise, p = (_first(x, d, info.batch_size) for x, d in zip(inputs, in_dims, strict=True))
-        assert placed is not None and p is not None
-        if placed.device.type != "cpu":
-            return together(placed, noise, p), (0, 0)
-        alone = [_Mix.apply(placed[m], noise if noise is None else noise[m], p[m]) for m in range(info.batch_size)]
-        cover, paint = map(torch.stack, zip(*alone, strict=True))
-        return (cover, paint), (0, 0)
+        """All members at once."""
+        placed, noise, p = (members_first(x, d, info.batch_size) for x, d in zip(inputs, in_dims, strict=True))
+        return _Mix.apply(placed, noise if noise is None else noise[:, None, None], p), (0, 0)
 
 
-def _first(x: Tensor | None, axis: int | None, members: int) -> Tensor | None:
+def members_first(x: Tensor | None, axis: int | None, members: int) -> Tensor | None:
     """With the axis of the members first, whether it has one or is the same for all."""
     if x is None:
         return None
     return x.expand(members, *x.shape) if axis is None else x.movedim(axis, 0)
-
-
-def together(placed: Tensor, noise: Tensor | None, p: Tensor) -> tuple[Tensor, Tensor]:
-    """`mix_of_masked` of G members: all arguments and results have their axis first."""
-    mixed: tuple[Tensor, Tensor] = _Mix.apply(placed, noise if noise is None else noise[:, None, None], p)
-    return mixed

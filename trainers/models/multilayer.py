@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from ..compositing import candidate_errors, compose, greedy, in_order
 from ..criteria import MOST_CHOICES, composition_error, weighted_sum_over_layers
 from ..decisions import one_hot
 from ..mixing import mix_of_masked
+from ..placing import place_and_mix
 from ..settings import SettingError, TrialConfig, setting
 from ..sprites import Background, SpriteSet
 from ..transformations import Heads, Sequence, soft_clamp
@@ -29,11 +29,6 @@ LEAST_SHARE = 1e-2
 
 #: A price that no error outweighs.
 FORBIDDEN = 1e6
-
-
-#: Bytes of placed sprites that are worked on at once on a CPU: larger tensors leave its cache, and cost more to get
-#: from the system than to fill.
-PART = 4 * 2**20
 
 
 class Scene(NamedTuple):
@@ -52,20 +47,6 @@ class Scene(NamedTuple):
     noise: Tensor | None
     occlusion: Tensor
     background: Tensor | None
-
-    def parts(self, images: int) -> list[Scene]:
-        """The same, at most so many images each."""
-        number = -(-len(self.features) // images)
-
-        def split(x: Tensor | None) -> list[Tensor | None]:
-            return [x] * number if x is None or len(x) == 1 else list(x.split(images))
-
-        own = [split(x) for x in (self.features, self.pixels, self.occlusion, self.background)]
-        betas = zip(*map(split, self.betas), strict=True) if self.betas else [()] * number
-        return [
-            self._replace(features=f, pixels=x, betas=list(b), occlusion=o, background=g)
-            for f, x, o, g, b in zip(*own, betas, strict=True)
-        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +68,7 @@ class MultiLayer(SpriteModel):
         mix: str = setting(
             "before_warp",
             "exact places every sprite of every layer and mixes the results; before_warp mixes, then places only"
-            " the mix: several times faster, the same for hard choices, sharper masks for soft ones",
+            " the mix: faster, the same for hard choices, sharper masks for soft ones",
             choices=("before_warp", "exact"),
             when={"decision.loss": "composition"},
         )
@@ -307,25 +288,23 @@ class MultiLayer(SpriteModel):
 
     def render_exact(self, scene: Scene, p: Tensor) -> Tensor:
         """x̂ with premultiplied mixing: in eq. 2, Σₖ pₖ αₖ stands for α and Σₖ pₖ αₖ cₖ for α c, of placed sprites."""
-        made = []
-        images = self.at_once(scene)
-        for part, q in zip(scene.parts(images), p.split(images), strict=True):
-            cover, paint = mix_of_masked(self.placed(part), part.noise, q[..., : self.count])
-            made.append(compose(paint, cover, part.occlusion, part.background, premultiplied=True))
-        return torch.cat(made)
+        cover, paint = self.mixed(scene, p[..., : self.count])
+        return compose(paint, cover, scene.occlusion, scene.background, premultiplied=True)
 
-    def at_once(self, scene: Scene) -> int:
-        """Images whose placed sprites fill `PART`; all of them on a GPU."""
-        batch, pixels = len(scene.features), scene.pixels
-        if pixels.device.type != "cpu":
-            return batch
-        each = self.layers * self.count * pixels.shape[-3] * math.prod(self.window()) * pixels.element_size()
-        return min(batch, max(1, PART // each))
+    def mixed(self, scene: Scene, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Cover (B, L, 1, H, W) and paint (B, L, C, H, W) of each layer, its placed sprites mixed by p (B, L, K)."""
+        before = self.layer_sequence.before_axes(scene.betas, self.in_layers(scene))
+        if before is not None:
+            return place_and_mix(*before, scene.noise, p)
+        return mix_of_masked(self.placed(scene), scene.noise, p)
 
     def placed(self, scene: Scene) -> Tensor:
         """Every sprite placed in every layer, with the channels of `scene.pixels`: (B, L, K, C', H, W)."""
-        pixels = scene.pixels.expand(len(scene.features), self.layers, *scene.pixels.shape[2:])
-        return self.layer_sequence.apply_betas(scene.betas, pixels, batched=True)
+        return self.layer_sequence.apply_betas(scene.betas, self.in_layers(scene), batched=True)
+
+    def in_layers(self, scene: Scene) -> Tensor:
+        """Every sprite in every layer, not yet placed: (B, L, K, C', h, w)."""
+        return scene.pixels.expand(len(scene.features), self.layers, *scene.pixels.shape[2:])
 
     def placed_apart(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Every sprite placed in every layer: colours (B, L, K, C, H, W) and masks (B, L, K, 1, H, W)."""

@@ -7,13 +7,22 @@ To add one, write a class as in `affine` or `colour`, there or in a module of it
 from ..families import import_modules
 from .colour import soft_clamp
 from .curriculum import STRATEGIES, TransformationsConfig, active, milestones, parse, settled
-from .family import TRANSFORMATIONS, ColourTransformation, FilterTransformation, SpatialTransformation, Transformation
+from .family import (
+    TRANSFORMATIONS,
+    AxisWarp,
+    ColourTransformation,
+    FilterTransformation,
+    SpatialTransformation,
+    Transformation,
+    sample_axes,
+)
 from .heads import Heads
 from .sequence import Sequence
 
 __all__ = [
     "STRATEGIES",
     "TRANSFORMATIONS",
+    "AxisWarp",
     "ColourTransformation",
     "FilterTransformation",
     "Heads",
@@ -24,6 +33,7 @@ __all__ = [
     "active",
     "milestones",
     "parse",
+    "sample_axes",
     "settled",
     "soft_clamp",
 ]

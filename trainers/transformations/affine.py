@@ -129,7 +129,7 @@ class Projective(SpatialTransformation):
     def grid(cls, beta: Tensor, size: tuple[int, int]) -> Tensor:
         centres = cls.points(size, beta.device, beta.dtype)
         homography = beta.unflatten(1, (3, 3)) + torch.eye(3, device=beta.device, dtype=beta.dtype)
-        x, y, z = (centres @ homography.transpose(1, 2)).unbind(-1)
+        x, y, z = (homography @ centres.T).unbind(1)
         z = torch.where(z.abs() < 1e-6, 1e-6, z)  # a horizon through the image must not become NaN
         return torch.stack([x / z, y / z], -1).unflatten(1, size)
 

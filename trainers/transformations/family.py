@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,19 +114,44 @@ def sample(pixels: Tensor, grid: Tensor, padding: Padding) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def sample_axes(pixels: Tensor, scale: Tensor, x: Tensor, y: Tensor, size: tuple[int, int], padding: Padding) -> Tensor:
+class AxisWarp(NamedTuple):
+    """An `AxisTransformation` of N images as linear interpolation along each axis.
+
+    rows (N, H, h) and columns (N, W, w): an image x becomes rows x columnsᵀ. y (N, H) and x (N, W) say where in the
+    image each row and column of the output looks, in pixels, without gradient: further off than its edge by one
+    all weights are zero.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    y: Tensor
+    x: Tensor
+
+
+def axis_warp(
+    axes: tuple[Tensor, Tensor, Tensor], before: tuple[int, int], after: tuple[int, int], padding: Padding
+) -> AxisWarp:
+    """The warp that scale, x and y (N,) of `AxisTransformation.axes` mean for images (h, w) that become (H, W)."""
+    scale, x, y = axes
+    rows, vertical = _interpolation(scale, y, before[0], after[0], padding)
+    columns, horizontal = _interpolation(scale, x, before[1], after[1], padding)
+    return AxisWarp(rows, columns, vertical, horizontal)
+
+
+def sample_axes(pixels: Tensor, warp: AxisWarp) -> Tensor:
     """What `sample` gives for the grid of an `AxisTransformation`: pixels (N, C, h, w) -> (N, C, H, W)."""
     number, channels, height, width = pixels.shape
-    rows = _interpolation(scale, y, height, size[0], padding)
-    columns = _interpolation(scale, x, width, size[1], padding)
     # rows first: there are fewer of them before than after
-    tall = rows @ pixels.transpose(1, 2).reshape(number, height, channels * width)
-    wide = tall.reshape(number, size[0] * channels, width) @ columns.transpose(1, 2)
-    return wide.reshape(number, size[0], channels, size[1]).transpose(1, 2)
+    tall = warp.rows @ pixels.transpose(1, 2).reshape(number, height, channels * width)
+    wide = tall.reshape(number, -1, width) @ warp.columns.transpose(1, 2)
+    return wide.unflatten(1, (-1, channels)).transpose(1, 2)
 
 
-def _interpolation(scale: Tensor, shift: Tensor, before: int, after: int, padding: Padding) -> Tensor:
-    """Weights of linear interpolation along one axis, (N, after, before); rows off the edge are zero, or its pixel."""
+def _interpolation(scale: Tensor, shift: Tensor, before: int, after: int, padding: Padding) -> tuple[Tensor, Tensor]:
+    """Weights of linear interpolation along one axis, (N, after, before), and where they look, (N, after).
+
+    Rows off the edge are zero, or its pixel.
+    """
     centres = (torch.arange(after, device=scale.device, dtype=scale.dtype) * 2 + 1) / after - 1
     at = ((scale[:, None] * centres + shift[:, None] + 1) * before - 1) / 2
     if padding == "border":
@@ -134,4 +159,5 @@ def _interpolation(scale: Tensor, shift: Tensor, before: int, after: int, paddin
     lower = at.detach().floor()[..., None]
     index = torch.arange(before, device=scale.device, dtype=scale.dtype)
     upper = at[..., None] - lower
-    return torch.where(index == lower, 1 - upper, 0.0) + torch.where(index == lower + 1, upper, 0.0)
+    weights = torch.where(index == lower, 1 - upper, 0.0) + torch.where(index == lower + 1, upper, 0.0)
+    return weights, at.detach()

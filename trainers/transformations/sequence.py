@@ -11,10 +11,12 @@ from .curriculum import is_spatial
 from .family import (
     TRANSFORMATIONS,
     AxisTransformation,
+    AxisWarp,
     ColourTransformation,
     FilterTransformation,
     Padding,
     SpatialTransformation,
+    axis_warp,
     sample,
     sample_axes,
 )
@@ -65,7 +67,9 @@ class Sequence(nn.Module):
             for name, on in zip(self.names, active, strict=True)
         ]
 
-    def apply_betas(self, betas: Betas, pixels: Tensor, *, batched: bool, padding: Padding | None = None) -> Tensor:
+    def apply_betas(
+        self, betas: Betas, pixels: Tensor, *, batched: bool, padding: Padding | None = None, until: int | None = None
+    ) -> Tensor:
         """Transforms pixels by parameters that `betas` gave.
 
         Args:
@@ -73,11 +77,12 @@ class Sequence(nn.Module):
             pixels: (S, *extra, C', h, w), or (B, S, *extra, C', h, w) where `batched`; `extra` axes share
                 the parameters of their slot. The first C channels are colours.
             padding: instead of the sequence's own.
+            until: leaves out the transformations from this one on.
         Returns:
             (B, S, *extra, C', H, W); without any active transformation still (S, …) where not `batched`.
         """
         spatial = [i for i, b in enumerate(betas) if b is not None and is_spatial(self.names[i])]
-        for i, (name, beta) in enumerate(zip(self.names, betas, strict=True)):
+        for i, (name, beta) in enumerate(zip(self.names[:until], betas[:until], strict=True)):
             if beta is None:
                 continue
             kind = TRANSFORMATIONS[name]
@@ -91,6 +96,19 @@ class Sequence(nn.Module):
         if not spatial and self.in_size != self.out_size:
             pixels = _resize(pixels, self.out_size)
         return pixels
+
+    def before_axes(self, betas: Betas, pixels: Tensor) -> tuple[Tensor, AxisWarp] | None:
+        """What the last transformation is given of pixels (B, S, *extra, C', h, w), and that warp for each (B S).
+
+        None unless it is an `AxisTransformation`: then this is `apply_betas` but for the last two products.
+        """
+        last = max((i for i, b in enumerate(betas) if b is not None), default=0)
+        kind, beta = TRANSFORMATIONS[self.names[last]], betas[last]
+        if beta is None or not issubclass(kind, AxisTransformation):
+            return None
+        pixels = self.apply_betas(betas, pixels, batched=True, until=last)
+        size = (pixels.shape[-2], pixels.shape[-1])
+        return pixels, axis_warp(kind.axes(beta.flatten(0, 1)), size, self.out_size, self.padding)
 
     def warp(self, betas: Betas, pixels: Tensor) -> Tensor:
         """What the spatial parts alone make of pixels (B, S, C', h, w), nothing being outside: (B, S, C', H, W)."""
@@ -138,7 +156,8 @@ def _warp(
     if issubclass(kind, AxisTransformation):
         pixels = pixels if batched else pixels.expand(images, *pixels.shape)
         flat = pixels.flatten(0, 1).flatten(1, -3)
-        return sample_axes(flat, *kind.axes(beta.flatten(0, 1)), size, padding).reshape(*pixels.shape[:-2], *size)
+        warp = axis_warp(kind.axes(beta.flatten(0, 1)), (pixels.shape[-2], pixels.shape[-1]), size, padding)
+        return sample_axes(flat, warp).reshape(*pixels.shape[:-2], *size)
     if batched:
         grid = kind.grid(beta.flatten(0, 1), size)
         # extra axes look at the same places: to the sampler they are more channels
