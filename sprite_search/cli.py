@@ -5,7 +5,6 @@ Heavy imports wait until a command runs, so that ``--help`` is instant.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +48,6 @@ def _show(found: Any, as_json: bool, say: str) -> None:
         click.echo(printing.as_json(found))
     else:
         getattr(printing, say)(found)
-
-
-def _busy(doing: str) -> AbstractContextManager[Any]:
-    """A sign of life on a terminal while something takes many seconds; nothing elsewhere."""
-    from rich.console import Console
-
-    return Console(stderr=True).status(doing)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -205,9 +197,10 @@ def stop(study: str, home: str | None) -> None:
 def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
     """Compare the label-free criteria with the labels of STUDY; of several, over them."""
     from . import overview
+    from .console import busy
 
     names = list(dict.fromkeys(studies))
-    with _busy(f"judging every criterion in {', '.join(names)}"):
+    with busy(f"judging every criterion in {', '.join(names)}"):
         found = overview.criteria(Home.locate(home), names)
     _show(found, as_json, "over_studies" if "over_studies" in found else "criteria")
 
@@ -225,8 +218,9 @@ def criteria(studies: tuple[str, ...], home: str | None, as_json: bool) -> None:
 def select(study: str, by: str, home: str | None, as_json: bool) -> None:
     """Choose the trial of STUDY to trust, without labels, and say why."""
     from . import overview
+    from .console import busy
 
-    with _busy(f"comparing the models of {study}"):
+    with busy(f"comparing the models of {study}"):
         found = overview.choice(Home.locate(home), study, by)
     _show(found, as_json, "choice")
 
@@ -241,10 +235,11 @@ def select(study: str, by: str, home: str | None, as_json: bool) -> None:
 def report(studies: tuple[str, ...], output: Path | None, tables: Path | None, home: str | None) -> None:
     """Write one HTML page about STUDY, or over several, that needs nothing else."""
     from . import report as page
+    from .console import busy
 
     names = list(dict.fromkeys(studies))
     file = output or Path(f"{names[0] if len(names) == 1 else 'studies'}.html")
-    with _busy(f"judging every criterion in {', '.join(names)}"):
+    with busy(f"judging every criterion in {', '.join(names)}"):
         said = page.write(Home.locate(home), names, file, tables)
     click.echo(said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -27,6 +28,11 @@ SHOWN = 12
 EVERY = 30.0
 
 STYLES = {"complete": "green", "running": "cyan", "pruned": "yellow", "failed": "red", "queued": "dim"}
+
+
+def busy(doing: str) -> AbstractContextManager[Any]:
+    """A sign of life on a terminal while something takes many seconds; nothing elsewhere."""
+    return Console(stderr=True).status(doing)
 
 
 def duration(seconds: float | None) -> str:
