@@ -37,15 +37,14 @@ class GraphStep:
 
     def __call__(self, index: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """One step; what it returns is overwritten by the next. Shapes must be the same in all calls."""
+        if self.graph is None and self.runs < WARM_UP:
+            self.runs += 1
+            return self._aside(index, noise)
         if self.graph is None:
-            if self.runs < WARM_UP:
-                self.runs += 1
-                return self._aside(index, noise)
-            self._record(index, noise)
+            self.graph = self._record(index, noise)
         self.index.copy_(index)
         for name, drawn in noise.items():
             self.noise[name].copy_(drawn)
-        assert self.graph is not None
         self.graph.replay()
         return self.result
 
@@ -58,12 +57,12 @@ class GraphStep:
         main.wait_stream(stream)
         return result
 
-    def _record(self, index: Tensor, noise: Mapping[str, Tensor]) -> None:
+    def _record(self, index: Tensor, noise: Mapping[str, Tensor]) -> torch.cuda.CUDAGraph:
         self.index, self.noise = index.clone(), {n: u.clone() for n, u in noise.items()}
         torch.cuda.empty_cache()  # a graph has memory of its own: give back what plain steps took
-        self.graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(graph):
                 self.result = self.step(self.index, self.noise)
         except torch.OutOfMemoryError:  # a RuntimeError too
             raise
@@ -73,3 +72,4 @@ class GraphStep:
                 " waits for the GPU, or makes a tensor of the host's values; mend that part, or set"
                 " training.cuda_graph: false"
             ) from error
+        return graph

@@ -118,8 +118,17 @@ def computed(
 
     def add(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         column = COLUMN + function.__name__
-        of = lambda row: number(row, column)  # noqa: E731
-        _add(of, function, key, better, scope, function, needs=needs.split(), group=group, **more)
+        _add(
+            lambda row: number(row, column),
+            function,
+            key,
+            better,
+            scope,
+            function,
+            needs=needs.split(),
+            group=group,
+            **more,
+        )
         return function
 
     return add
