@@ -125,12 +125,22 @@ def recolour(beta: Tensor, colours: Tensor) -> Tensor:
     return soft_clamp((1 + weight) * colours + bias)
 
 
+def brighten(beta: Tensor, colours: Tensor) -> Tensor:
+    return soft_clamp((1 + beta[..., None, None]) * colours)
+
+
+def contrast(beta: Tensor, colours: Tensor) -> Tensor:
+    weight, bias = beta.view(len(beta), -1, 2, 1, 1).unbind(2)
+    return soft_clamp(0.5 + bias + (1 + weight) * (colours - 0.5))
+
+
+RECOLOURS = {"color": recolour, "linearcolor": brighten, "contrast": contrast}
+
+
 def apply(name: str, beta: Tensor, pixels: Tensor, channels: int, size: tuple[int, int], padding: str) -> Tensor:
     """One transformation of a batch of images of one sprite."""
-    if name in ("color", "linearcolor"):
-        colours, rest = pixels[:, :channels], pixels[:, channels:]
-        changed = recolour(beta, colours) if name == "color" else soft_clamp((1 + beta[..., None, None]) * colours)
-        return torch.cat([changed, rest], 1)
+    if name in RECOLOURS:
+        return torch.cat([RECOLOURS[name](beta, pixels[:, :channels]), pixels[:, channels:]], 1)
     if name == "morphology":
         return morphology(beta, pixels)
     if name in ("projective", "tps"):

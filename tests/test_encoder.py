@@ -22,6 +22,25 @@ def test_features_have_the_promised_length_at_any_size(kind, size, pool):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("size", [(8, 8), (35, 40)])
+def test_a_thumbnail_of_the_image_is_among_the_features(kind, size):
+    encoder = make(kind, size=size, thumbnail=4).eval()
+    images = torch.rand(2, 3, *size)
+    features = encoder(images)
+    assert features.shape == (2, encoder.features)
+    assert_close(features[:, : -3 * 16], encoder.map(images).flatten(1))
+    # a part of the image as wide and high as a value of the thumbnail is its mean, around mid-grey
+    corner = images[:, 0, : -(-size[0] // 4), : -(-size[1] // 4)].mean((-2, -1)) - 0.5
+    assert_close(features[:, -3 * 16], corner)
+
+
+def test_without_a_thumbnail_features_are_those_of_the_published_encoders():
+    encoder = make("resnet20", pool=1)
+    assert encoder.features == 64
+    assert TrialConfig.from_flat({})["encoder.thumbnail"] == 0
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
 def test_members_of_a_stack_equal_separate_encoders_running_statistics_included(kind):
     torch.manual_seed(0)  # a batch of four may have channels of hardly any variance, whose rounding errors are large
     encoders = [make(kind, size=(12, 12)) for _ in range(2)]

@@ -23,7 +23,11 @@ SMALL = {
     "sprites.hidden": 32,
 }
 OTHERS = {
-    "every motion": ("mnist", {"transformations.sprite": "identity_linearcolor_rotation_translation_similarity"}),
+    "every motion": (
+        "mnist",
+        {"transformations.sprite": "identity_linearcolor_contrast_rotation_translation_similarity"},
+    ),
+    "thumbnail": ("gtsrb8", {"encoder.thumbnail": 5}),
     "shared": ("mnist", {"transformations.shared": True}),
     "weighted sum": ("mnist", {"decision.loss": "weighted_sum"}),
     "weight prediction": ("multi_dsprites", {"decision.kind": "weight_prediction", "decision.temperature": 0.5}),

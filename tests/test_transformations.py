@@ -110,6 +110,14 @@ def test_colour_scales_and_shifts_each_channel():
     assert_close(out.flatten(), torch.tensor([0.9, 0.2, 0.6]))
 
 
+def test_contrast_turns_about_middle_grey_and_reaches_what_colour_reaches():
+    beta, colours = torch.tensor([[[-1.5, 0.1]]]), torch.tensor([0.2, 0.5, 0.7]).view(1, 1, 1, 1, 3)
+    out = TRANSFORMATIONS["contrast"].recolour(beta, colours)
+    assert_close(out.flatten(), torch.tensor([0.75, 0.6, 0.5]))
+    same = TRANSFORMATIONS["color"].recolour(torch.tensor([[[-1.5, 0.1 + 0.75]]]), colours)
+    assert_close(out, same)
+
+
 def test_soft_clamp_keeps_a_hundredth_of_what_is_outside():
     assert_close(soft_clamp(torch.tensor([-1.0, 0.5, 3.0])), torch.tensor([-0.01, 0.5, 1.02]))
 

@@ -24,7 +24,12 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Encoder(nn.Module):
-    """Shared by encoders: a convolutional `body`, averaged to `pool` x `pool` and flattened to D features."""
+    """Shared by encoders: a convolutional `body`, averaged to `pool` x `pool` and flattened to D features.
+
+    With a `thumbnail` the image itself, averaged to so many values a side, is among the features. Colours and places
+    are nearly linear in it, while batch normalisation, which sees a batch of other colours at each step, makes them
+    hard to read off the maps.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -32,23 +37,31 @@ class Encoder(nn.Module):
         precision: str = setting(
             "float32", "of the encoder's convolutions; bfloat16 is for GPUs", choices=("float32", "bfloat16")
         )
+        thumbnail: int = setting(
+            0, "side of a small copy of the image among the features; 0 is none, as published",
+            low=0, high=16, when={"model.kind": ("clustering", "multilayer")},
+        )  # fmt: skip
 
-    def __init__(self, body: nn.Module, width: int, pool: int, precision: str):
+    def __init__(self, body: nn.Module, width: int, config: Any, channels: int):
         super().__init__()
-        self.body, self.width, self.pool, self.precision = body, width, pool, precision
-        self.features = width * pool * pool
+        self.body, self.width, self.config, self.channels = body, width, config, channels
+        self.features = width * config.pool**2 + channels * config.thumbnail**2
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D)."""
-        return self.map(images).flatten(1)
+        features = self.map(images).flatten(1)
+        if not self.config.thumbnail:
+            return features
+        thumbnail = F.adaptive_avg_pool2d(images - 0.5, self.config.thumbnail)
+        return torch.cat((features, thumbnail.flatten(1)), 1)
 
     def map(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D / pool², pool, pool)."""
-        return F.adaptive_avg_pool2d(self.last_maps(images), self.pool)
+        return F.adaptive_avg_pool2d(self.last_maps(images), self.config.pool)
 
     def last_maps(self, images: Tensor) -> Tensor:
         """The last maps of the body, in full precision: bfloat16 has not the digits for places in an image."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             found: Tensor = self.body(images)
         return found.float()
 
@@ -75,7 +88,7 @@ class Conv(Encoder):
             layers += [nn.Conv2d(before, width, 3, stride, 1, bias=False), BatchNorm(width), nn.ReLU()]
             before = width
         layers += [_Block(before, before, 1) for _ in range(config.blocks)]
-        super().__init__(nn.Sequential(*layers), before, config.pool, config.precision)
+        super().__init__(nn.Sequential(*layers), before, config, channels)
         if config.blocks:
             _start(self)
 
@@ -115,7 +128,7 @@ class _CifarResNet(Encoder):
             for i in range(self.blocks):
                 layers.append(_Block(before, width, 2 if i == 0 and width > 16 else 1))
                 before = width
-        super().__init__(nn.Sequential(*layers), 64, config.pool, config.precision)
+        super().__init__(nn.Sequential(*layers), 64, config, channels)
         _start(self)
 
 
@@ -164,7 +177,7 @@ class ResNet18(Encoder):
         for width in (64, 128, 256, 512):
             layers += [_ProjectedBlock(before, width, 1 if width == 64 else 2), _ProjectedBlock(width, width, 1)]
             before = width
-        super().__init__(nn.Sequential(*layers), before, config.pool, config.precision)
+        super().__init__(nn.Sequential(*layers), before, config, channels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -11,7 +11,7 @@ of each cell is a layer of the image, cells in order of rows and layers within t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -32,7 +32,7 @@ class CellEncoder(Encoder):
     """An encoder whose last map is averaged to one vector of features per cell: (B, C, H, W) -> (B G², D)."""
 
     def __init__(self, encoder: Encoder, grid: int):
-        super().__init__(encoder.body, encoder.width, 1, encoder.precision)
+        super().__init__(encoder.body, encoder.width, replace(encoder.config, pool=1), encoder.channels)
         self.grid = grid
 
     def forward(self, images: Tensor) -> Tensor:

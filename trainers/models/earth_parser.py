@@ -134,8 +134,7 @@ class EarthParser(Model, OfPoints):
         self.encoder = ENCODERS[str(config["encoder.kind"])](
             config.encoder, channels=settings.heights, size=(settings.cells, settings.cells)
         )
-        side = self.encoder.pool
-        self.readout = Readout(self.encoder.features // side**2, side, self.layers)
+        self.readout = Readout(self.encoder.width, config.encoder.pool, self.layers)
         self.chooser = Choice()
         self.decision = self.make_decision(CHOOSER[-1], layers=1)
         self.move, self.turn, self.stretch = (Heads(CODE, 1, 3) for _ in range(3))

@@ -29,6 +29,24 @@ class Color(ColourTransformation):
         return soft_clamp((1 + weight) * colours + bias)
 
 
+@TRANSFORMATIONS.add("contrast")
+class Contrast(ColourTransformation):
+    """c' = softclamp(½ + (1 + w) (c - ½) + b), per channel: the maps of `Color`, said by contrast and brightness.
+
+    Colours lie around ½, where the w of `Color` is first of all one more b: to change the contrast alone both have to
+    move together, which a regressor learns slowly.
+    """
+
+    @staticmethod
+    def parameters(channels: int) -> int:
+        return 2 * channels
+
+    @staticmethod
+    def recolour(beta: Tensor, colours: Tensor) -> Tensor:
+        weight, bias = beta.unflatten(-1, (-1, 2))[..., None, None].unbind(-3)
+        return soft_clamp((1 + weight) * (colours - 0.5) + (0.5 + bias))
+
+
 @TRANSFORMATIONS.add("linearcolor")
 class LinearColor(ColourTransformation):
     """c' = softclamp((1 + w) c), per channel (DTI-Sprites on Tetrominoes)."""
