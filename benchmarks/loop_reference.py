@@ -355,6 +355,7 @@ class Loop(nn.Module):
         """p (B, L, K') = softmax((scores + g) / τ), scores by a linear map or by ⟨norm(W f), norm(z)⟩ / √D."""
         decision, kinds = self.decision, self.count + self.empty
         assert decision is not None
+        features = features[:, : self.encoder.of_maps]
         if hasattr(decision, "map"):
             scores = decision.map(features).view(len(features), self.layers, kinds)
         else:

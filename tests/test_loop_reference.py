@@ -28,6 +28,7 @@ OTHERS = {
         {"transformations.sprite": "identity_linearcolor_contrast_rotation_translation_similarity"},
     ),
     "thumbnail": ("gtsrb8", {"encoder.thumbnail": 5}),
+    "thumbnail of scenes": ("multi_dsprites", {"encoder.thumbnail": 5, "decision.kind": "weight_prediction"}),
     "shared": ("mnist", {"transformations.shared": True}),
     "weighted sum": ("mnist", {"decision.loss": "weighted_sum"}),
     "weight prediction": ("multi_dsprites", {"decision.kind": "weight_prediction", "decision.temperature": 0.5}),

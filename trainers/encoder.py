@@ -26,9 +26,10 @@ class BatchNorm(nn.BatchNorm2d):
 class Encoder(nn.Module):
     """Shared by encoders: a convolutional `body`, averaged to `pool` x `pool` and flattened to D features.
 
-    With a `thumbnail` the image itself, averaged to so many values a side, is among the features. Colours and places
-    are nearly linear in it, while batch normalisation, which sees a batch of other colours at each step, makes them
-    hard to read off the maps.
+    With a `thumbnail` the image itself, averaged to so many values a side, follows the features of the maps, for the
+    regressors of transformations. Colours and places are nearly linear in it, while batch normalisation, which sees a
+    batch of other colours at each step, makes them hard to read off the maps. Decisions are to read the maps alone:
+    with pixels at hand they settle early, on colours.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -38,14 +39,15 @@ class Encoder(nn.Module):
             "float32", "of the encoder's convolutions; bfloat16 is for GPUs", choices=("float32", "bfloat16")
         )
         thumbnail: int = setting(
-            0, "side of a small copy of the image among the features; 0 is none, as published",
+            0, "side of a small copy of the image that regressors of transformations see too; 0 is none, as published",
             low=0, high=16, when={"model.kind": ("clustering", "multilayer")},
         )  # fmt: skip
 
     def __init__(self, body: nn.Module, width: int, config: Any, channels: int):
         super().__init__()
         self.body, self.width, self.config, self.channels = body, width, config, channels
-        self.features = width * config.pool**2 + channels * config.thumbnail**2
+        self.of_maps = width * config.pool**2
+        self.features = self.of_maps + channels * config.thumbnail**2
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D)."""
@@ -54,6 +56,10 @@ class Encoder(nn.Module):
             return features
         thumbnail = F.adaptive_avg_pool2d(images - 0.5, self.config.thumbnail)
         return torch.cat((features, thumbnail.flatten(1)), 1)
+
+    def without_thumbnail(self, features: Tensor) -> Tensor:
+        """The features of the maps alone (B, `of_maps`)."""
+        return features[:, : self.of_maps]
 
     def map(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] -> (B, D / pool², pool, pool)."""

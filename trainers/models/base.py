@@ -190,7 +190,7 @@ class SpriteModel(Model, OfImages):
             samples=samples,
             generator=generator,
         )
-        self.decision = self.make_decision(self.encoder.features, self.layers)
+        self.decision = self.make_decision(self.encoder.of_maps, self.layers)
         self.register_buffer("pixel_weight", pixel_weight(config.training.focus, shape), persistent=False)
 
     def make_encoder(self) -> Encoder:

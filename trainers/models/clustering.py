@@ -53,7 +53,7 @@ class Clustering(SpriteModel):
                 p = F.one_hot(best, self.count).to(x.dtype)
             shown = self.shown(betas, sprites.colours, best)[:, 0]
             return self.outcome(x, shown, p)
-        p = self.decision(features, sprites.codes, noise["gumbel"])
+        p = self.decision(self.encoder.without_thumbnail(features), sprites.codes, noise["gumbel"])
         transformed = self.transformed(betas, sprites.colours)
         penalty = self.regularisation(p, weights, phase)
         if self.config.decision.loss == "weighted_sum":
@@ -71,7 +71,7 @@ class Clustering(SpriteModel):
         if self.decision is None:
             p = one_hot(-error_of_each(x, transformed))[:, None]
         else:
-            p = self.decision(features, sprites.codes)
+            p = self.decision(self.encoder.without_thumbnail(features), sprites.codes)
         mixed, choice = blend(p[:, 0], transformed), p.argmax(-1)
         colours = transformed.expand(len(x), -1, -1, -1, -1).take_along_dim(choice[..., None, None, None], 1)
         occlusion = x.new_zeros(len(x), 1, 1)
@@ -89,7 +89,7 @@ class Clustering(SpriteModel):
         found = self.sequence.warp(chosen, start.expand(len(x), 1, *start.shape))
         still = error_of_each(x, sprites.colours[None])
         return Inspection(
-            features=features,
+            features=self.encoder.without_thumbnail(features),
             errors=self.errors(x, betas, sprites.colours, None)[:, None],
             betas=torch.cat(own, -1) if own else x.new_zeros(len(x), 1, 0),
             still_error=still.take_along_dim(choice, 1)[:, 0],

@@ -203,7 +203,7 @@ class MultiLayer(SpriteModel):
         nothing = (False,) * len(phase.joined["sprite"])
         still = scene._replace(pixels=self.transformed(scene.features, stack, nothing))
         return Inspection(
-            features=scene.features,
+            features=self.encoder.without_thumbnail(scene.features),
             errors=torch.stack(errors, 1),
             betas=torch.cat(betas, -1) if betas else x.new_zeros(len(x), self.layers, 0),
             still_error=composition_error(x, self.render(still, p)),
@@ -233,7 +233,8 @@ class MultiLayer(SpriteModel):
         """p (B, L, K') as predicted, with noise (B, L, K') while training; none is empty while sprites are frozen."""
         assert self.decision is not None
         allow_empty = not (phase.frozen_sprites and self.empty)
-        return self.decision(scene.features, scene.sprites.codes, noise, allow_empty=allow_empty)
+        features = self.encoder.without_thumbnail(scene.features)
+        return self.decision(features, scene.sprites.codes, noise, allow_empty=allow_empty)
 
     def scene(self, x: Tensor, noise: Mapping[str, Tensor], phase: Phase) -> Scene:
         """Everything but the choice, from images and, while training, the noise on masks (K, H, W)."""
