@@ -1,5 +1,6 @@
 """The walk-through of docs/notebook.md runs as it stands, where nothing but numpy and scipy can be imported."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -46,3 +47,9 @@ def test_tables_of_pandas_are_tables():
     frame = pandas.DataFrame([*rows, {"trial": 4, "seed": 0, "state": "failed", "val/reconstruction": float("nan")}])
     study = selection.Study.of("mine", frame)
     assert selection.choose(study.rows).trial == 1 and "val/reconstruction" not in study.rows[3]
+
+
+def test_a_study_under_another_name_keeps_it_when_written(tmp_path):
+    study = selection.load(ROOT / "docs" / "tables" / "criteria-usps")
+    again = selection.load(selection.save(dataclasses.replace(study, name="mine"), tmp_path))
+    assert again.name == "mine" and again.labels == study.labels

@@ -116,7 +116,7 @@ def save(study: Study, folder: Path | str) -> Path:
     _write(folder / REPORT_LABELS, judging, always=_REPORT)
     if study.pairs is not None:
         _write(folder / PAIRS, _pair_rows(study.pairs))
-    about = {"name": study.name, **study.space}
+    about = {**study.space, "name": study.name}
     (folder / SPACE).write_text(json.dumps(about, indent=1, sort_keys=True, default=str) + "\n")
     return folder
 
