@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .family import TRANSFORMATIONS, ColourTransformation
@@ -30,7 +31,7 @@ class Color(ColourTransformation):
 
 
 @TRANSFORMATIONS.add("contrast")
-class Contrast(ColourTransformation):
+class Contrast(Color):
     """c' = softclamp(½ + (1 + w) (c - ½) + b), per channel: the maps of `Color`, said by contrast and brightness.
 
     Colours lie around ½, where the w of `Color` is first of all one more b: to change the contrast alone both have to
@@ -38,13 +39,9 @@ class Contrast(ColourTransformation):
     """
 
     @staticmethod
-    def parameters(channels: int) -> int:
-        return 2 * channels
-
-    @staticmethod
     def recolour(beta: Tensor, colours: Tensor) -> Tensor:
-        weight, bias = beta.unflatten(-1, (-1, 2))[..., None, None].unbind(-3)
-        return soft_clamp((1 + weight) * (colours - 0.5) + (0.5 + bias))
+        weight, bias = beta.unflatten(-1, (-1, 2)).unbind(-1)
+        return Color.recolour(torch.stack((weight, bias - weight / 2), -1).flatten(-2), colours)
 
 
 @TRANSFORMATIONS.add("linearcolor")
