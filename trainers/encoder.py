@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         features = self.map(images).flatten(1)
         if not self.config.thumbnail:
             return features
-        thumbnail = F.adaptive_avg_pool2d(images - 0.5, self.config.thumbnail)
+        thumbnail = F.adaptive_avg_pool2d(images, self.config.thumbnail) - 0.5
         return torch.cat((features, thumbnail.flatten(1)), 1)
 
     def without_thumbnail(self, features: Tensor) -> Tensor:
