@@ -24,6 +24,7 @@ from sprite_search.errors import InputError
 from sprite_search.home import Home
 from sprite_search.space import load_space
 from trainers import datasets, metrics, train
+from trainers.cpu import dedicate_process
 from trainers.errors import DataError
 from trainers.evaluation import evaluate
 from trainers.kmeans import kmeans
@@ -121,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--home", default=None)
     parser.add_argument("--results", type=Path, help="a file to which each seed is appended, and which is read first")
     given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
+    dedicate_process(given.threads)
     try:
         home = Home.locate(given.home)
         overrides = {n: yaml.safe_load(v) for n, _, v in (o.partition("=") for o in given.overrides)}

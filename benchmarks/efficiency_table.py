@@ -17,14 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sprite_search.files import whole
 from sprite_search.space import Space, load_space
 from sprite_search.study.grid import configurations
 from trainers import train
+from trainers.cpu import dedicate_process
 from trainers.members import OWN
-from trainers.memory import keep_freed_memory
 from trainers.settings import Scalar, TrialConfig
 
 METRICS = ("val/hard_reconstruction", "labels/accuracy")
@@ -63,8 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
-    keep_freed_memory()
+    dedicate_process(given.threads)
     space = load_space(given.space)
     columns = [*space.search, "seed", "epoch", *METRICS]
     rows: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from step_time import MNIST, MULTI_DSPRITES, batches, conditions, images, in_turns, settings, stepper, use
 
-from trainers.memory import keep_freed_memory
+from trainers.cpu import dedicate_process
 from trainers.settings import TrialConfig
 from trainers.training import Trainer
 
@@ -98,8 +98,7 @@ def processes(given: dict[str, Any], count: int, steps: int) -> float:
 
 
 def _work(given: dict[str, Any], seeds: list[int], steps: int, ready: Any, go: Any) -> None:
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    dedicate_process(1)
     made = [stepper((1, 28), given, seeds=[seed]) for seed in seeds]
     for step in made:
         step()

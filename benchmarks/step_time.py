@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from loop_reference import Loop
 
 from sprite_search.space import Space
+from trainers.cpu import dedicate_process
 from trainers.datasets import Arrays, Dataset
-from trainers.memory import keep_freed_memory
 from trainers.models import ImageShape
 from trainers.settings import TrialConfig
 from trainers.training import Trainer
@@ -203,8 +203,7 @@ def device() -> str:
 def use(device: str, threads: int) -> None:
     """Takes steps there from now on, in a process that keeps its memory as a worker of the search does."""
     _DEVICE[:] = [device]
-    keep_freed_memory()
-    torch.set_num_threads(threads)
+    dedicate_process(threads)
 
 
 def in_turns(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:

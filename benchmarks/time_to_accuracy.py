@@ -14,8 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 from accuracy import measured, settings
@@ -23,7 +21,7 @@ from step_time import conditions
 
 from sprite_search.home import Home
 from trainers import datasets, train
-from trainers.memory import keep_freed_memory
+from trainers.cpu import dedicate_process
 from trainers.settings import TrialConfig
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "mnist.yaml"
@@ -51,8 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--home", default=None)
     given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
-    keep_freed_memory()
+    dedicate_process(given.threads)
     flat = settings(SPACE, given.profile, given.point, {})
     home = Home.locate(given.home)
     datasets.load(TrialConfig.from_flat(flat), home.data)

@@ -23,6 +23,7 @@ from sprite_search.home import Home
 from sprite_search.study.launch import checkpoint
 from trainers import checkpoint as checkpoints
 from trainers import datasets, metrics
+from trainers.cpu import dedicate_process
 from trainers.evaluation import evaluate
 from trainers.kmeans import kmeans
 from trainers.settings import TrialConfig
@@ -110,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     members = tuple(checkpoints.members_of(folder))
     if members[0].get("dataset.generator_seed") in (None, given.generator_seed):
         parser.error(f"{given.study}: not trained on generated scenes, or on those of seed {given.generator_seed}")
-    torch.set_num_threads(1)
+    dedicate_process(1)
     scenes = unseen(members[0], given.scenes, given.generator_seed)
     objects = int(np.asarray(scenes.instances).max())
     seeds = [int(m["seed"]) for m in members]

@@ -44,11 +44,10 @@ class SpriteTrial(tune.Trainable):
         import torch
 
         check_packages()
-        from trainers.memory import keep_freed_memory
+        from trainers.cpu import dedicate_process
 
-        keep_freed_memory()
         job = config["job"]
-        torch.set_num_threads(max(1, int(job["cpu"])))
+        dedicate_process(max(1, int(job["cpu"])))
         if 0 < job["gpu"] < 1 and torch.cuda.is_available():
             # Ray only counts fractions; this keeps one trial from taking its neighbours' memory
             torch.cuda.set_per_process_memory_fraction(float(job["gpu"]))

@@ -20,6 +20,7 @@ from torch import Tensor
 from . import checkpoint, datasets
 from .artefacts import Arrays, Subset, collect
 from .checkpoint import Models
+from .cpu import flushed_denormals
 from .cuda_graph import GraphStep, Step
 from .decisions import gumbel
 from .errors import DataError
@@ -220,6 +221,7 @@ class Trainer:
         count = len(self.train_index)
         return count - 1 if count > 1 and count % self.config.training.batch_size == 1 else count
 
+    @flushed_denormals()
     def one_epoch(self) -> dict[str, Tensor]:
         """One pass over the training images; returns the sums (G,) of loss and error over them."""
         phase, rates = self.model.phase(self.epoch, training=True), self._rates()
