@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .families import Family
 from .kinds import OfImages
 from .kmeans import kmeans
+from .linear import Linear
 from .settings import MULTILAYER, setting
 from .transformations.colour import soft_clamp
 
@@ -143,8 +144,8 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.shape = (channels, *size)
-        self.body = nn.Sequential(nn.Linear(latent, hidden), nn.GroupNorm(8, hidden), nn.ReLU())
-        self.head = nn.Linear(hidden, channels * size[0] * size[1])
+        self.body = nn.Sequential(Linear(latent, hidden), nn.GroupNorm(8, hidden), nn.ReLU())
+        self.head = Linear(hidden, channels * size[0] * size[1])
         if target is not None:
             with torch.no_grad():
                 self.head.weight.normal_(0, std)

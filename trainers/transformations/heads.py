@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class Heads(nn.Module):
@@ -25,12 +24,13 @@ class Heads(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, D) -> (B, S, P)."""
-        # every slot sees the same features, so the first layer is one plain product
-        first = F.linear(features, self.weight1.flatten(0, 1), self.bias1.flatten()).relu()
-        x = first.unflatten(1, self.bias1.shape).transpose(0, 1)  # (S, B, hidden)
-        x = torch.baddbmm(self.bias2[:, None], x, self.weight2.transpose(1, 2)).relu()
-        x = torch.baddbmm(self.bias3[:, None], x, self.weight3.transpose(1, 2))
-        return x.transpose(0, 1)
+        # Every slot sees the same features, so the first layer is one plain product. Weights stand on the left, as
+        # their gradients then lie in memory as they do, over members too (see `Linear`).
+        x = torch.addmm(self.bias1.flatten()[:, None], self.weight1.flatten(0, 1), features.T).relu()
+        x = x.unflatten(0, self.bias1.shape)  # (S, hidden, B)
+        x = torch.baddbmm(self.bias2[..., None], self.weight2, x).relu()
+        x = torch.baddbmm(self.bias3[..., None], self.weight3, x)
+        return x.permute(2, 0, 1)
 
 
 def _uniform(fan_in: int, *shape: int) -> Tensor:
