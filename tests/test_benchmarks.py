@@ -74,6 +74,17 @@ def test_accuracy_is_measured_on_all_images_and_not_twice(tmp_path, capsys):
         assert packed["val/reconstruction"] == pytest.approx(alone["val/reconstruction"], rel=1e-3)
 
 
+def test_denormals_are_measured_as_training_keeps_them(tmp_path, capsys):
+    made = runpy.run_path(str(BENCHMARKS / "denormals.py"))
+    with made["kept"]():
+        assert torch.set_flush_denormal(True) is False
+    small = ["--set", "dataset.images=80", "--set", "transformations.strategy=all", "--rounds", "1", "--seeds", "2"]
+    made["main"]([str(SPACES / "quickstart.yaml"), "ours_c", *small, "--at", "1", "3", "--home", str(tmp_path)])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["| 1", "| 3"]
+    assert all(float(before) > 0 and float(now) > 0 for _, _, before, now, _ in rows)
+
+
 def test_printed_letters_are_a_folder_with_classes_and_the_same_each_time(tmp_path):
     from trainers import datasets
     from trainers.settings import TrialConfig
