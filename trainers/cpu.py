@@ -1,4 +1,4 @@
-"""What makes training on a CPU fast, beyond PyTorch's defaults. Nothing here changes results."""
+"""What makes training on a CPU fast, beyond PyTorch's defaults. Nothing here changes results beyond rounding."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
 def flushed_denormals() -> Iterator[None]:
     """Within it, what this thread computes below 1.2e-38, the least normal float32, is 0.
 
-    A CPU takes some hundred times as long for such denormal numbers, and training is full of them: Adam's moments of
+    A CPU takes some fifty times as long for such denormal numbers, and long trainings are full of them: Adam's moments of
     a unit without gradient, and weights that decay, shrink towards 0 and never get there, as the least of these
     numbers times 0.9 is rounded to itself.
     """
