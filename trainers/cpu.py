@@ -44,9 +44,9 @@ def keep_freed_memory() -> bool:
 def flushed_denormals() -> Iterator[None]:
     """Within it, what this thread computes below 1.2e-38, the least normal float32, is 0.
 
-    A CPU takes some fifty times as long for such denormal numbers, and long trainings are full of them: Adam's moments of
-    a unit without gradient, and weights that decay, shrink towards 0 and never get there, as the least of these
-    numbers times 0.9 is rounded to itself.
+    A CPU takes some fifty times as long for such denormal numbers, and long trainings are full of them: Adam's
+    moments of a unit without gradient, and weights that decay, shrink towards 0 and never get there, as the least of
+    these numbers times 0.9 is rounded to itself.
     """
     flushed = _halved_to_zero()
     torch.set_flush_denormal(True)
