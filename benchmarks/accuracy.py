@@ -36,6 +36,11 @@ KMEANS_IMAGES = 20_000  #: at most, all pixels as features
 ERROR = "val/hard_reconstruction"
 
 
+def parsed(overrides: Sequence[str]) -> dict[str, Any]:
+    """What `--set NAME=VALUE` gave, by name; values as in YAML."""
+    return {n: yaml.safe_load(v) for n, _, v in (o.partition("=") for o in overrides)}
+
+
 def settings(space: Path, profile: str | None, point: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Flat settings of a space's trial with those of a point on top; what of these does not apply is left out."""
     trial = load_space(space, profile=profile).fixed
@@ -125,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     dedicate_process(given.threads)
     try:
         home = Home.locate(given.home)
-        overrides = {n: yaml.safe_load(v) for n, _, v in (o.partition("=") for o in given.overrides)}
+        overrides = parsed(given.overrides)
         done = [json.loads(x) for x in given.results.read_text().splitlines()] if _there(given.results) else []
         rows = []
         for point in given.points or [None]:

@@ -17,19 +17,20 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from accuracy import settings
+from accuracy import parsed, settings
 from step_time import conditions
 
+from sprite_search.errors import InputError
 from sprite_search.home import Home
 from trainers import datasets
 from trainers.cpu import dedicate_process
-from trainers.settings import TrialConfig
+from trainers.errors import DataError
+from trainers.settings import SettingError, TrialConfig
 from trainers.training import Trainer
 
 
@@ -86,16 +87,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--home", default=None)
     given = parser.parse_args(arguments)
     dedicate_process(given.threads)
-    overrides = {n: yaml.safe_load(v) for n, _, v in (o.partition("=") for o in given.overrides)}
-    flat = settings(given.space, given.profile, given.point, overrides)
-    configs = [TrialConfig.from_flat({**flat, "seed": seed}) for seed in range(given.seeds)]
-    print(
-        f"{given.point or 'the trial'} of {given.space.name}, profile {given.profile}, {given.seeds} seed(s);", end=" "
-    )
-    print(f"{conditions()}\n| epoch | of the first moments denormal | kept, s | flushed, s | kept / flushed |")
-    print("|---|---|---|---|---|")
-    for row in measure(configs, Home.locate(given.home).data, given.at, given.rounds):
-        print(row, flush=True)
+    try:
+        flat = settings(given.space, given.profile, given.point, parsed(given.overrides))
+        configs = [TrialConfig.from_flat({**flat, "seed": seed}) for seed in range(given.seeds)]
+        about = f"{given.point or 'the trial'} of {given.space.name}, profile {given.profile}, {given.seeds} seed(s)"
+        print(f"{about}; {conditions()}")
+        print("| epoch | of the first moments denormal | kept, s | flushed, s | kept / flushed |")
+        print("|---|---|---|---|---|")
+        for row in measure(configs, Home.locate(given.home).data, given.at, given.rounds):
+            print(row, flush=True)
+    except (InputError, DataError, SettingError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -111,8 +111,9 @@ def test_printed_letters_are_a_folder_with_classes_and_the_same_each_time(tmp_pa
         ([str(SPACES / "mnist.yaml"), "--set", "dataset.part=some"], "dataset.part"),
     ],
 )
-def test_mistakes_end_the_accuracy_benchmark_with_a_sentence(tmp_path, capsys, wrong, words):
-    made = runpy.run_path(str(BENCHMARKS / "accuracy.py"))
+@pytest.mark.parametrize("benchmark", ["accuracy", "denormals"])
+def test_mistakes_end_a_benchmark_of_trainings_with_a_sentence(tmp_path, capsys, benchmark, wrong, words):
+    made = runpy.run_path(str(BENCHMARKS / f"{benchmark}.py"))
     with pytest.raises(SystemExit, match="2"):
         made["main"]([*wrong, "--home", str(tmp_path)])
     assert words in capsys.readouterr().err
